@@ -1,0 +1,151 @@
+"""The error tree. A class says what happened to the data; its message names the thing, the value and the way out.
+
+    DataflowError
+    |-- UserError              something the caller can mend; nothing was stored
+    |   |-- FlowError          the flow file is wrong; carries every problem with file:line:column and code
+    |   |-- InvalidMessage     messages that do not fit; carries every fault (index, field, code, text)
+    |   |-- UnknownName        a stream, worker, edge or message that the flow does not have
+    |   `-- FormatTooNew       Redis holds the state of a newer program
+    |-- ServerAway             a server could not be reached; nothing was changed
+    |-- OutcomeUnknown         the connection broke after sending: the step may or may not have happened
+    |-- StreamFull             no room; nothing was written, try again later
+    |-- Fenced                 someone else owns this work now; nothing was written
+    |-- NotDeclared            the flow was not applied to this Redis (or its state was deleted)
+    |-- BatchConflict          the target already has another batch under this sequence number
+    |-- TargetBehind           the target has lost batches that the source has settled
+    `-- TargetRefused          the target answered with an error before anything was written
+
+`exit_code` is what the command line returns for an error of that class (see docs/CLI.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DataflowError(Exception):
+    """Something went wrong in the dataflow."""
+
+    exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+
+
+class UserError(DataflowError):
+    """The request cannot be carried out as it stands; nothing was stored."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with one message: its position in the request, the field, a stable code and a sentence."""
+
+    index: int
+    field: str
+    code: str
+    text: str
+
+
+class InvalidMessage(UserError):
+    """Messages do not fit; none of them was stored."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = list(faults)
+        first = self.faults[0]
+        more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        super().__init__(f"message {first.index}, field {first.field!r}: {first.text}{more}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem of a flow file: where it is (1-based), a stable code, what is wrong and what to do."""
+
+    file: str
+    line: int
+    column: int
+    code: str
+    text: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.code} {self.text} - {self.fix}"
+
+
+class FlowError(UserError):
+    """The flow file has problems; nothing was changed."""
+
+    exit_code = 1
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class UnknownName(UserError):
+    """The flow has nothing of that name."""
+
+
+class FormatTooNew(UserError):
+    """This Redis holds the state of a newer version of the program; upgrade before touching it."""
+
+
+class ServerAway(DataflowError):
+    """A server could not be reached; nothing was changed."""
+
+    exit_code = 3
+
+
+class OutcomeUnknown(DataflowError):
+    """The connection broke after the request was sent: it may or may not have been carried out."""
+
+    exit_code = 4
+
+
+class StreamFull(DataflowError):
+    """The stream has no room; nothing was written."""
+
+    exit_code = 5
+
+    def __init__(self, stream: str, depth: int, max_len: int) -> None:
+        self.stream, self.depth, self.max_len = stream, depth, max_len
+        super().__init__(f"stream {stream!r} is full: {depth} of {max_len} messages; nothing was written")
+
+
+class Fenced(DataflowError):
+    """Another runner has taken this work over; nothing was written."""
+
+    exit_code = 6
+
+
+class NotDeclared(DataflowError):
+    """The flow is not applied to this Redis; run `dataflow apply`."""
+
+    exit_code = 7
+
+
+class BatchConflict(DataflowError):
+    """The target has another batch under this sequence number; the source must reconcile by ids.
+
+    `applied_ids` are the source entry ids that the target remembers of that batch.
+    """
+
+    exit_code = 8
+
+    def __init__(self, message: str, applied_ids: Sequence[bytes]) -> None:
+        self.applied_ids = list(applied_ids)
+        super().__init__(message)
+
+
+class TargetBehind(DataflowError):
+    """The target has lost batches that the source settled."""
+
+    exit_code = 8
+
+
+class TargetRefused(DataflowError):
+    """The target refused the batch before anything was written."""
+
+    exit_code = 8

@@ -1,0 +1,173 @@
+"""The checked flow: what every room works from. Built only by `dataflow.flow.load`; holds no open connection.
+
+All values are plain and frozen. Names are as written in the flow file. Times are seconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+FieldType = Literal["str", "int", "float", "bool", "datetime", "json"]
+ConnectionKind = Literal["redis", "clickhouse", "mongo"]
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Declared type of one message field."""
+
+    type: FieldType
+    nullable: bool = False
+
+
+Schema = Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A named server. `url` is "embedded" or an address with its secret; the repr never shows the secret."""
+
+    name: str
+    kind: ConnectionKind
+    url: str = field(repr=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `dataflow up` starts this server itself."""
+        return self.url == EMBEDDED
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A declared stream. `accepts` is the (task_for, function_type) that the hub routes here, None for none."""
+
+    name: str
+    on: str
+    direction: Literal["in", "out"]
+    max_len: int
+    schema: Schema | None
+    accepts: tuple[str, str] | None
+    keep_messages: int | None
+    keep_hours: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A declared worker: reads `source` through the group named like itself, writes to `targets`."""
+
+    name: str
+    source: str
+    targets: tuple[str, ...]
+    handler: str
+    params: Mapping[str, Any]
+    processes: int
+    threads: int
+    batch: int
+    timeout_s: float
+    max_attempts: int
+    lease_s: float
+    batch_handler: Literal["no", "list", "dataframe"]
+    aggregate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Dispatch of an s2s edge by the value of one field. `other` takes what no case names; None: dead letter."""
+
+    by: str
+    cases: Mapping[str, str]
+    other: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A declared edge: moves `source` to its target without logic.
+
+    kind s2s: `to_stream` or `route` is set. kind s2ch: `connection` and `table` are set.
+    `task` is the schedule as written (None: the edge runs continuously).
+    """
+
+    name: str
+    kind: Literal["s2s", "s2ch"]
+    source: str
+    to_stream: str | None
+    route: Route | None
+    connection: str | None
+    table: str | None
+    create_table: bool
+    columns: tuple[str, ...] | None
+    delivery: Literal["exactly_once", "at_least_once"]
+    batch: int
+    min_batch: int
+    max_wait_s: float
+    lease_s: float
+    join: Literal["start", "now"]
+    task: Mapping[str, Any] | None
+
+    @property
+    def target_streams(self) -> tuple[str, ...]:
+        """Every stream this edge can write to, without repeats, in the order written."""
+        if self.to_stream is not None:
+            return (self.to_stream,)
+        if self.route is None:
+            return ()
+        other = () if self.route.other is None else (self.route.other,)
+        return tuple(dict.fromkeys((*self.route.cases.values(), *other)))
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The whole declared net.
+
+    `path` is the flow file, `digest` the hex digest of its text after ${...} expansion without secrets.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    connections: Mapping[str, Connection]
+    streams: Mapping[str, Stream]
+    workers: Mapping[str, Worker]
+    edges: Mapping[str, Edge]
+    hub_host: str
+    hub_port: int
+
+    def readers(self, stream: str) -> tuple[str, ...]:
+        """Names of the consumer groups declared on a stream: its workers, then its edges. Order as written."""
+        workers = [w.name for w in self.workers.values() if w.source == stream]
+        return tuple(workers + [e.name for e in self.edges.values() if e.source == stream])
+
+    def writers(self, stream: str) -> tuple[str, ...]:
+        """Names of the workers and edges that write to a stream (the hub is not among them)."""
+        workers = [w.name for w in self.workers.values() if stream in w.targets]
+        return tuple(workers + [e.name for e in self.edges.values() if stream in e.target_streams])
+
+    def keeps_mid(self, reader: str) -> bool:
+        """Whether a one-to-one hop of this reader keeps `_mid` (docs/DELIVERY.md, message ids): one group on its input, one
+        target, and its input lies on no cycle."""
+        step = self.workers.get(reader) or self.edges[reader]
+        targets = step.targets if isinstance(step, Worker) else step.target_streams
+        alone = len(self.readers(step.source)) == 1
+        single = len(targets) == 1 or isinstance(step, Edge)
+        return alone and single and not self.on_cycle(step.source)
+
+    def on_cycle(self, stream: str) -> bool:
+        """Whether messages of this stream can come back to it."""
+        seen: set[str] = set()
+        todo = list(self.downstream(stream))
+        while todo:
+            name = todo.pop()
+            if name == stream:
+                return True
+            if name not in seen:
+                seen.add(name)
+                todo.extend(self.downstream(name))
+        return False
+
+    def downstream(self, stream: str) -> tuple[str, ...]:
+        """The streams that a stream's readers write to."""
+        workers = [t for w in self.workers.values() if w.source == stream for t in w.targets]
+        return tuple(workers + [t for e in self.edges.values() if e.source == stream for t in e.target_streams])

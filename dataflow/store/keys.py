@@ -1,0 +1,100 @@
+"""Every Redis key of a flow, in one place.
+
+All keys of a flow begin with its hash tag `{flow}:`, so that they share a slot of a cluster and several flows share a
+server. Stream and group names hold no colon (checked by the flow loader), so no two keys collide.
+
+| key | type | what it holds |
+|---|---|---|
+| `{f}:<stream>` | stream | messages, one entry each, one field per message field |
+| `{f}:<stream>:groups` | hash | the declared readers: group -> frontier (`<id>`: all up to and with it is finished; `(<id>`: all before it) |
+| `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out` |
+| `{f}:<stream>:retry:<group>` | stream | messages of one group that come back to that group only; with `:groups` and `:counts` of its own |
+| `{f}:<stream>:parked:<group>` | zset | messages waiting for their back-off; score = due time in ms |
+| `{f}:<stream>:dead:<group>` | stream | dead letters of one group; with `:counts` of its own |
+| `{f}:<stream>:attempts:<group>` | hash | `<lane>/<entry id>` -> how often an entry was begun alone and not finished |
+| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch |
+| `{f}:edge:<edge>:retry` | hash | the same for the edge's retry stream |
+| `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |
+| `{f}:idem:<hash>` | hash | an idempotency record of the door; expires |
+| `{f}:flow` | hash | `format`, `digest`, `revision` of the applied flow |
+| `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
+| `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORMAT = 1
+"""Version of the layout above. A program refuses a flow whose `format` is higher than its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKeys:
+    """The three keys that every stream has: entries, declared readers, counts."""
+
+    stream: str
+
+    @property
+    def groups(self) -> str:
+        """Hash of declared readers and their frontiers."""
+        return f"{self.stream}:groups"
+
+    @property
+    def counts(self) -> str:
+        """Hash of counters."""
+        return f"{self.stream}:counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names the keys of one flow."""
+
+    flow: str
+
+    def stream(self, name: str) -> StreamKeys:
+        """A declared stream."""
+        return StreamKeys(f"{{{self.flow}}}:{name}")
+
+    def retry(self, stream: str, group: str) -> StreamKeys:
+        """The stream from which one group gets its retried and replayed messages."""
+        return StreamKeys(f"{{{self.flow}}}:{stream}:retry:{group}")
+
+    def dead(self, stream: str, group: str) -> StreamKeys:
+        """The dead letters of one group."""
+        return StreamKeys(f"{{{self.flow}}}:{stream}:dead:{group}")
+
+    def parked(self, stream: str, group: str) -> str:
+        """Messages of one group in back-off."""
+        return f"{{{self.flow}}}:{stream}:parked:{group}"
+
+    def attempts(self, stream: str, group: str) -> str:
+        """Attempt counters of one group."""
+        return f"{{{self.flow}}}:{stream}:attempts:{group}"
+
+    def edge(self, edge: str, *, retry: bool = False) -> str:
+        """State of an edge's lane."""
+        return f"{{{self.flow}}}:edge:{edge}" + (":retry" if retry else "")
+
+    def marker(self, lineage: str) -> str:
+        """What a target stream remembers of one lineage."""
+        return f"{{{self.flow}}}:marker:{lineage}"
+
+    def idempotency(self, record: str) -> str:
+        """An idempotency record of the door."""
+        return f"{{{self.flow}}}:idem:{record}"
+
+    @property
+    def applied(self) -> str:
+        """The applied flow."""
+        return f"{{{self.flow}}}:flow"
+
+    @property
+    def alarms(self) -> str:
+        """What an operator should look at."""
+        return f"{{{self.flow}}}:alarms"
+
+    @property
+    def live(self) -> str:
+        """Heartbeats."""
+        return f"{{{self.flow}}}:live"

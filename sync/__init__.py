@@ -1,0 +1,1 @@
+"""Edges: move messages between two data points without logic, exactly once."""

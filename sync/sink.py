@@ -1,0 +1,120 @@
+"""The end of an edge that takes messages. One file per kind in `sync/sinks/`, listed in `sync/kinds.py`.
+
+The runner (`sync/runner.py`) calls a sink in this order, from one thread:
+
+    open                      once; connects, creates what the flow asks for, learns the target's shape
+    handshake                 after each take-over of the edge's lease; fences older runners at the target
+    prepare(rows, None)       decides: what is good, what is refused and why. Sends nothing
+    (the runner freezes the batch with that verdict at the source)
+    write(batch, prepared)    sends; returns only when the target has acknowledged
+    prepare(rows, verdict)    after a restart: the same rows with the verdict that was frozen
+    write(batch, prepared)    again: must have no further effect if it was applied before
+    close                     once
+
+Every sink passes the contract suite in `tests/sync/sink_contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Mode = Literal["token", "readback", "upsert", "marker", "none"]
+"""How a sink recognises a batch that it has applied before. `none` means at-least-once."""
+
+Row = list[bytes]
+"""One message as it stands in the stream: name, value, name, value, ... with `_mid`, `_path`, `_null`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one row cannot go to the target: goes to the dead letters with the message."""
+
+    field: str
+    type: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Everything that decides a batch's content beside its rows; frozen with the batch, stored as JSON.
+
+    refused: row index -> why. skip: indexes already applied under an earlier identity (after a conflict).
+    extra: what the sink itself needs to repeat the batch identically (column names and types, route per row ...);
+    JSON-able, small (it is stored in Redis with the batch).
+    """
+
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    skip: frozenset[int] = frozenset()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A verdict and what the sink made of the rows by it. `payload` belongs to the sink."""
+
+    verdict: Verdict
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence."""
+
+    lineage: str
+    seq: int
+    digest: str
+    epoch: int
+    nonce: str
+    ids: Sequence[bytes]
+    rows: Sequence[Row]
+    frozen_ms: int
+    resent: bool
+
+    @property
+    def token(self) -> str:
+        """The identity as one string."""
+        return f"{self.lineage}-{self.seq}-{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What the target remembers of a lineage: the last sequence number it applied, and by which epoch."""
+
+    seq: int
+    epoch: int
+
+
+class Sink(Protocol):
+    """Takes frozen batches. Blocking; used by one thread at a time."""
+
+    @property
+    def mode(self) -> Mode:
+        """How duplicates are recognised. Known after `open`."""
+
+    def open(self) -> None:
+        """Connect and learn the target's shape. Raises ServerAway, TargetRefused (table missing ...)."""
+
+    def handshake(self, lineage: str, epoch: int) -> Marker | None:
+        """Fence runners with a lower epoch and tell what was applied; None where the target keeps no marker.
+
+        Raises Fenced when the target has seen a higher epoch, ServerAway.
+        """
+
+    def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
+        """Decide about rows, or repeat a decision. Touches nothing but the sink's own cached description.
+
+        With a verdict given, the result's verdict equals it and the payload is the same as when it was made.
+        """
+
+    def write(self, batch: Batch, prepared: Prepared) -> int:
+        """Apply the batch and return how many rows it holds at the target; blocks until acknowledged.
+
+        Writing the same batch again has no effect (but for mode `none`). All or nothing per batch.
+        Raises ServerAway (nothing written), OutcomeUnknown, StreamFull, Fenced, BatchConflict, TargetBehind,
+        TargetRefused.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection. Safe to call twice."""
