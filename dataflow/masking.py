@@ -1,0 +1,26 @@
+"""Hides the secrets of addresses: whatever is shown or logged goes through here."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "***"
+
+# scheme://user:password@ or scheme://:password@ ; a careless password may hold "@", none may hold "/".
+_CREDENTIALS = re.compile(r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/@:]*:)[^\s/]+(?P<at>@)")
+_SECRET_PARAMETER = re.compile(
+    r"(?P<head>[?&;](?:password|secret|token|api_?key|key)=)[^\s&;]+", re.IGNORECASE
+)
+
+
+def mask_url(url: str) -> str:
+    """An address without its password: `redis://:hunter2@host/0` becomes `redis://:***@host/0`."""
+    return mask_urls(url)
+
+
+def mask_urls(text: str) -> str:
+    """Any text with the passwords of all addresses in it hidden. Text without addresses is unchanged."""
+    if "://" not in text:
+        return text
+    text = _CREDENTIALS.sub(rf"\g<head>{MASK}\g<at>", text)
+    return _SECRET_PARAMETER.sub(rf"\g<head>{MASK}", text)

