@@ -9,6 +9,7 @@
     |-- ServerAway             a server could not be reached; nothing was changed
     |-- OutcomeUnknown         the connection broke after sending: the step may or may not have happened
     |-- StreamFull             no room; nothing was written, try again later
+    |-- ServerFull             the server is at its memory limit; nothing was written
     |-- Fenced                 someone else owns this work now; nothing was written
     |-- NotDeclared            the flow was not applied to this Redis (or its state was deleted)
     |-- BatchConflict          the target already has another batch under this sequence number
@@ -112,6 +113,12 @@ class StreamFull(DataflowError):
     def __init__(self, stream: str, depth: int, max_len: int) -> None:
         self.stream, self.depth, self.max_len = stream, depth, max_len
         super().__init__(f"stream {stream!r} is full: {depth} of {max_len} messages; nothing was written")
+
+
+class ServerFull(DataflowError):
+    """Redis is at its memory limit (maxmemory); nothing was written."""
+
+    exit_code = 5
 
 
 class Fenced(DataflowError):

@@ -1,0 +1,139 @@
+"""Bring a flow's declaration into Redis: its streams, their room, their readers. Safe to repeat at any time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dataflow.errors import FormatTooNew, NotDeclared
+from dataflow.flow.spec import Edge, Flow
+from dataflow.store.alarms import raise_alarm
+from dataflow.store.keys import FORMAT, Keys, StreamKeys
+from dataflow.store.redis import Client, call
+from dataflow.store.script import script
+
+RETRY_MAX_LEN = 2**53
+"""Retry streams only hold messages that were accepted before, so they are never full."""
+DEAD_MAX_LEN = 100_000
+"""Dead letters of one group; when they are full the group stops and says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A reader that the flow no longer declares but for which messages still wait in Redis."""
+
+    stream: str
+    group: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` did: the new revision, groups it had to mend as (stream, group), readers it could not let go."""
+
+    revision: int
+    mended: list[tuple[str, str]]
+    held: list[Held]
+    dropped: list[str]
+
+
+def apply(flow: Flow, redis: Client) -> Applied:
+    """Declare every stream and reader of the flow and let go of readers that it no longer has.
+
+    A reader that the flow dropped is kept, and named in the answer, as long as messages wait for it: only `release`
+    drops messages. Running processes notice the new revision and follow. Raises FormatTooNew, NotDeclared (a key of
+    ours holds something else), ServerAway, OutcomeUnknown (run it again).
+    """
+    keys = Keys(flow.name)
+    check_format(redis, keys)
+    mended = [found for name in flow.streams for found in declare(flow, redis, name, create=True)]
+    held, dropped = _let_go(flow, redis, keys)
+    revision = call(redis, "HINCRBY", keys.applied, "revision", 1)
+    call(redis, "HSET", keys.applied, "format", FORMAT, "digest", flow.digest, "applied_ms", int(time.time() * 1000))
+    return Applied(revision, mended, held, dropped)
+
+
+def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tuple[str, str]]:
+    """Declare one stream with its readers; with create=False only make lost groups again.
+
+    Returns (stream, group) for every group that had been lost; each raises an alarm.
+    """
+    keys = Keys(flow.name)
+    mended = []
+    for at, max_len, groups in _streams_of(flow, keys, stream):
+        args = [arg for group in groups for arg in (group, _join(flow, group))]
+        answer = script("declare").run(redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args])
+        if answer[0] != b"OK":
+            raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
+        mended += [(stream, name.decode()) for name in answer[1:]]
+    for _, group in mended:
+        raise_alarm(redis, keys, "group-lost", f"{stream}/{group}", "its consumer group was gone from Redis and was made again where it stood")
+    return mended
+
+
+def check_format(redis: Client, keys: Keys) -> None:
+    """Refuse to touch state that a newer program has written. Raises FormatTooNew."""
+    found = call(redis, "HGET", keys.applied, "format")
+    if found is not None and int(found) > FORMAT:
+        raise FormatTooNew(
+            f"flow {keys.flow!r} in this Redis has format {int(found)}, this program knows up to {FORMAT}: upgrade it"
+        )
+
+
+def revision(redis: Client, keys: Keys) -> int:
+    """The revision of the applied flow, 0 if none was applied."""
+    return int(call(redis, "HGET", keys.applied, "revision") or 0)
+
+
+def _streams_of(flow: Flow, keys: Keys, stream: str) -> Iterator[tuple[StreamKeys, int, tuple[str, ...]]]:
+    """A stream and what belongs to it: per reader its retry stream and its dead letters."""
+    readers = flow.readers(stream)
+    yield keys.stream(stream), flow.streams[stream].max_len, readers
+    for group in readers:
+        yield keys.retry(stream, group), RETRY_MAX_LEN, (group,)
+        yield keys.dead(stream, group), DEAD_MAX_LEN, ()
+
+
+def _join(flow: Flow, group: str) -> str:
+    reader = flow.edges.get(group)
+    return reader.join if isinstance(reader, Edge) else "start"
+
+
+def _let_go(flow: Flow, redis: Client, keys: Keys) -> tuple[list[Held], list[str]]:
+    held, dropped = [], []
+    for stream in _declared_streams(redis, keys):
+        wanted = flow.readers(stream) if stream in flow.streams else ()
+        for group in _groups(redis, keys.stream(stream)):
+            if group not in wanted:
+                waiting = undeclare(redis, keys, stream, group)
+                if waiting:
+                    held.append(Held(stream, group, waiting))
+                else:
+                    dropped.append(f"{stream}/{group}")
+    return held, dropped
+
+
+def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bool = False) -> int:
+    """Forget a reader. Returns how many messages wait for it: if any, nothing was changed unless `release` is set."""
+    at, retry = keys.stream(stream), keys.retry(stream, group)
+    names = [at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups]
+    answer = script("undeclare").run(redis, names, [group, int(release)])
+    return 0 if answer[0] == b"OK" else int(answer[1])
+
+
+def _declared_streams(redis: Client, keys: Keys) -> list[str]:
+    prefix, suffix = f"{{{keys.flow}}}:", ":groups"
+    cursor, found = b"0", set()
+    while True:
+        cursor, names = call(redis, "SCAN", cursor, "MATCH", f"{prefix}*{suffix}", "COUNT", 1000)
+        for name in names:
+            stream = name.decode()[len(prefix) : -len(suffix)]
+            if ":" not in stream:
+                found.add(stream)
+        if cursor == b"0":
+            return sorted(found)
+
+
+def _groups(redis: Client, at: StreamKeys) -> list[str]:
+    return [name.decode() for name in call(redis, "HKEYS", at.groups)]

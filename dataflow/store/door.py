@@ -1,0 +1,103 @@
+"""Append messages to streams: all or none, with room check and idempotency record in one script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataflow.errors import DataflowError, NotDeclared, StreamFull, UserError
+from dataflow.store.keys import Keys
+from dataflow.store.redis import Client
+from dataflow.store.script import script
+
+MAX_MESSAGES = 1000
+"""Most messages of one append; a script holds up everyone else while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message on its way into a stream: `fields` is complete, [name, value, ...] with `_mid` and `_path` first."""
+
+    stream: str
+    fields: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An idempotency record: the same `key` with the same `body_digest` within `ttl_s` is answered, not repeated."""
+
+    key: str
+    body_digest: str
+    request_id: str
+    count: int
+    ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What was stored. `repeated`: nothing new was; `request_id` and `count` are those of the first time."""
+
+    request_id: str
+    count: int
+    repeated: bool
+
+
+class KeyReused(UserError):
+    """This idempotency key was used before with another body; nothing was stored."""
+
+
+class Door:
+    """Appends to the streams of one flow. Thread-safe; every call blocks until Redis has answered."""
+
+    def __init__(self, redis: Client, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = keys
+
+    def append(
+        self, outgoing: Sequence[Outgoing], *, writer: str = "door", record: Record | None = None
+    ) -> Appended:
+        """Store all messages, or none.
+
+        Args:
+            outgoing: 1 to MAX_MESSAGES messages, in the order in which each stream shall hold them.
+            writer: the counter they are booked under.
+            record: look the request up first and remember it if it is new.
+
+        Raises:
+            StreamFull, NotDeclared, KeyReused, ServerAway, ServerFull: nothing was stored.
+            OutcomeUnknown: all or none was stored; the same call with the same record is safe.
+        """
+        if not 1 <= len(outgoing) <= MAX_MESSAGES:
+            raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {len(outgoing)}")
+        numbers: dict[str, int] = {}
+        args: list[Any] = []
+        for message in outgoing:
+            args += (numbers.setdefault(message.stream, len(numbers) + 1), len(message.fields), *message.fields)
+        names = list(numbers)
+        streams = [self._keys.stream(name) for name in names]
+        keys = [self._keys.idempotency(record.key if record else "none")]
+        for stream in streams:
+            keys += (stream.stream, stream.counts)
+        if record is None:
+            head = (writer, "0", 0, "", "", len(outgoing))
+        else:
+            head = (writer, "1", record.ttl_s, record.body_digest, record.request_id, record.count)
+        answer = script("append").run(self._redis, keys, [*head, *args])
+        if answer[0] == b"OK":
+            return Appended(record.request_id if record else "", len(outgoing), repeated=False)
+        if answer[0] == b"SEEN":
+            return Appended(answer[1].decode(), answer[2], repeated=True)
+        raise refusal(answer, names)
+
+
+def refusal(answer: list[Any], names: Sequence[str]) -> DataflowError:
+    """The error for a script's refusal that names a target by its number."""
+    if answer[0] == b"REUSED":
+        return KeyReused("this Idempotency-Key was used before with another body; use a new key for new messages")
+    name = names[answer[1] - 1]
+    if answer[0] == b"FULL" and answer[3] < 0:
+        return NotDeclared(f"stream {name!r} is not declared in Redis; run `dataflow apply`")
+    if answer[0] == b"FULL":
+        return StreamFull(name, answer[2], answer[3])
+    return NotDeclared(f"the key of stream {name!r} holds something that is not a stream; nothing was written")

@@ -1,0 +1,83 @@
+"""Connections to Redis, and the one way a command is sent: never repeated on its own, errors told apart.
+
+A command that may have run must not be sent again by a library, so redis-py's retry is off (one stalled XADD would
+become two entries). `call` says which of the two happened: `ServerAway` (not sent) or `OutcomeUnknown` (sent, no
+answer). Replies are raw: bytes, ints and lists, as the server gives them under RESP2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import ConnectionError as LinkError
+from redis.exceptions import TimeoutError as LinkTimeout
+from redis.retry import Retry
+
+from dataflow.errors import OutcomeUnknown, ServerAway, ServerFull
+
+Client = redis.Redis
+
+
+def connect(url: str, *, timeout_s: float = 5.0) -> Client:
+    """A thread-safe pooled client that never retries. Does not connect yet.
+
+    Args:
+        url: redis://, rediss:// or unix:// address with its password.
+        timeout_s: of connecting and of waiting for any answer; keep it above every BLOCK.
+    """
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        decode_responses=False,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_keepalive=True,
+        health_check_interval=0,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def call(client: Client, *args: Any) -> Any:
+    """Send one command once and return the raw reply. Blocks up to the client's time-out.
+
+    Raises:
+        ServerAway: no connection, or the server is still loading; the command was not carried out.
+        OutcomeUnknown: the connection broke or timed out after sending; it may have been carried out.
+        ServerFull: the server is at maxmemory; nothing was written.
+        redis.exceptions.ResponseError: the server refused the command.
+    """
+    pool = client.connection_pool
+    try:
+        link = pool.get_connection()
+    except (LinkError, LinkTimeout, OSError) as error:
+        raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
+    try:
+        link.send_command(*args)
+        return link.read_response()
+    except BusyLoadingError as error:
+        raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
+    except ResponseError as error:
+        if "OOM command not allowed" in str(error):
+            raise ServerFull(f"Redis at {address(client)} is at its memory limit; nothing was written") from error
+        raise
+    except (LinkError, LinkTimeout, OSError) as error:
+        link.disconnect()
+        raise OutcomeUnknown(
+            f"Redis at {address(client)} did not answer ({error}); the request may have been carried out"
+        ) from error
+    except BaseException:
+        link.disconnect()
+        raise
+    finally:
+        pool.release(link)
+
+
+def address(client: Client) -> str:
+    """host:port/db of a client, without its secret."""
+    kwargs = client.connection_pool.connection_kwargs
+    if "path" in kwargs:
+        return str(kwargs["path"])
+    return f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}/{kwargs.get('db') or 0}"

@@ -1,0 +1,39 @@
+"""Loads the Lua scripts. Each is `lib.lua` followed by its own file; the file's head documents keys and arguments."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from dataflow.store.redis import Client, call
+
+
+class Script:
+    """One atomic step. Either everything it says happens, or nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = _source("lib") + _source(name)
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def run(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run the script once; see `dataflow.store.redis.call` for errors. A forgotten script is sent again whole."""
+        try:
+            return call(client, "EVALSHA", self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return call(client, "EVAL", self.text, len(keys), *keys, *args)
+
+
+@cache
+def script(name: str) -> Script:
+    """The script of that name."""
+    return Script(name)
+
+
+def _source(name: str) -> str:
+    return (files("dataflow.store.scripts") / f"{name}.lua").read_text("utf-8")

@@ -1,0 +1,44 @@
+-- Append messages to one or more streams: all of them or none.
+--
+-- KEYS  1 idempotency record, then per stream: stream, counts
+-- ARGV  1 writer  2 '1' if the record counts  3 record ttl (s)  4 body digest  5 request id  6 number of messages,
+--       then per message: stream number (1-based), number of arguments, field, value, ...
+-- Gives {'OK'} | {'SEEN', request id, count} | {'REUSED'} | {'FULL', stream number, depth, max_len} | {'WRONGTYPE', n}
+local writer, recorded = ARGV[1], ARGV[2] == '1'
+
+if recorded then
+  local record = redis.call('HMGET', KEYS[1], 'digest', 'request', 'count')
+  if record[1] then
+    if record[1] ~= ARGV[4] then return {'REUSED'} end
+    return {'SEEN', record[2], tonumber(record[3])}
+  end
+end
+
+local wanted = {}
+local at = 7
+while at <= #ARGV do
+  local number = tonumber(ARGV[at])
+  wanted[number] = (wanted[number] or 0) + 1
+  at = at + 2 + tonumber(ARGV[at + 1])
+end
+for number, n in pairs(wanted) do
+  local stream, counts = KEYS[2 * number], KEYS[2 * number + 1]
+  if not is_stream(stream) then return {'WRONGTYPE', number} end
+  local full = lacks_room(stream, counts, n)
+  if full then return {'FULL', number, full[1], full[2]} end
+end
+
+at = 7
+while at <= #ARGV do
+  local stream, n = KEYS[2 * tonumber(ARGV[at])], tonumber(ARGV[at + 1])
+  redis.call('XADD', stream, '*', unpack(ARGV, at + 2, at + 1 + n))
+  at = at + 2 + n
+end
+for number, n in pairs(wanted) do
+  redis.call('HINCRBY', KEYS[2 * number + 1], 'from.' .. writer, n)
+end
+if recorded then
+  redis.call('HSET', KEYS[1], 'digest', ARGV[4], 'request', ARGV[5], 'count', ARGV[6])
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
+end
+return {'OK'}

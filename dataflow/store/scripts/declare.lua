@@ -1,0 +1,45 @@
+-- Declare a stream: its room and its readers. What is declared already stays as it is; a reader whose group was lost
+-- is made again where it stood, never at the end of the stream.
+--
+-- KEYS  1 stream  2 groups  3 counts
+-- ARGV  1 max_len  2 '1' to make groups that are not declared yet, '0' to mend only  then per group: name, start | now
+-- Gives {'OK', names that were mended ...} | {'WRONGTYPE'}
+local stream, groups, counts = KEYS[1], KEYS[2], KEYS[3]
+if not is_stream(stream) then return {'WRONGTYPE'} end
+
+-- The id after which a lost group goes on: everything up to it is finished.
+local function resume_after(frontier)
+  if frontier:sub(1, 1) ~= '(' then return frontier end
+  local last = redis.call('XREVRANGE', stream, frontier, '-', 'COUNT', 1)
+  return last[1] and last[1][1] or '0-0'
+end
+
+-- Redis 7 wants to be told how many entries a new group counts as read, or its lag stays unknown.
+local function create(group, after, read)
+  if redis.call('EXISTS', stream) == 1 and as_table(redis.call('XINFO', 'STREAM', stream))['entries-added'] then
+    redis.call('XGROUP', 'CREATE', stream, group, after, 'ENTRIESREAD', read)
+  else
+    redis.call('XGROUP', 'CREATE', stream, group, after, 'MKSTREAM')
+  end
+end
+
+local existing = groups_of(stream)
+local mended = {'OK'}
+redis.call('HSET', counts, 'max_len', ARGV[1])
+for i = 3, #ARGV, 2 do
+  local group, join = ARGV[i], ARGV[i + 1]
+  local frontier = redis.call('HGET', groups, group)
+  local before_it = added(stream, counts)
+  if join ~= 'now' then before_it = before_it - redis.call('XLEN', stream) end
+  if frontier and not existing[group] then
+    redis.call('XGROUP', 'CREATE', stream, group, resume_after(frontier), 'MKSTREAM')
+    mended[#mended + 1] = group
+  elseif not frontier and ARGV[2] == '1' then
+    if not existing[group] then create(group, join == 'now' and '$' or '0-0', before_it) end
+    local info = groups_of(stream)[group]
+    local _, stands = standing(stream, group, info['last-delivered-id'])
+    redis.call('HSET', groups, group, stands)
+    redis.call('HSET', counts, group .. '.joined', before_it)
+  end
+end
+return mended

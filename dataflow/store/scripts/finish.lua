@@ -1,0 +1,115 @@
+-- Finish entries of a worker's batch: write what they became, acknowledge them, count, delete what no one needs.
+-- Only entries that are still pending for this very consumer count; for the others nothing is written.
+--
+-- KEYS  1 stream  2 groups  3 counts (of the stream read: main or retry)  4 tally (counts of the main stream)
+--       5 attempts  6 dead stream  7 dead counts  8 parked, then per target: stream, counts
+-- ARGV  1 group  2 consumer  3 lane (main | retry)  4 '1': all entries or none  5 number of entries,
+--       then per entry, ids ascending: id, kind and
+--         out:  number of messages, then per message: target number (1-based), number of arguments, field, value, ...
+--         drop: nothing (the handler filtered it)
+--         dead: reason, error, attempts
+--         park: due (ms), attempts
+-- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
+local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local n_entries = tonumber(ARGV[5])
+
+-- Read the arguments: where each entry's part begins and ends.
+local entries, at = {}, 6
+for i = 1, n_entries do
+  local entry = {id = ARGV[at], kind = ARGV[at + 1], first = at + 2}
+  at = at + 2
+  if entry.kind == 'out' then
+    entry.n = tonumber(ARGV[at])
+    at = at + 1
+    for _ = 1, entry.n do at = at + 2 + tonumber(ARGV[at + 1]) end
+  elseif entry.kind == 'dead' then
+    at = at + 3
+  elseif entry.kind == 'park' then
+    at = at + 2
+  end
+  entries[i] = entry
+end
+
+-- Which are ours? (XPENDING raises if the group is gone; XACK would say 0.)
+local pending = {}
+for _, row in ipairs(redis.call('XPENDING', stream, group, entries[1].id, entries[n_entries].id, 1000000, consumer)) do
+  pending[row[1]] = true
+end
+local mine, lost = {}, {}
+for _, entry in ipairs(entries) do
+  if pending[entry.id] then mine[#mine + 1] = entry else lost[#lost + 1] = entry.id end
+end
+if together and #lost > 0 then mine = {} end
+if #mine == 0 then return {'OK', 0, unpack(lost)} end
+
+-- Is there room, and is everything what it should be?
+local wanted, n_dead = {}, 0
+for _, entry in ipairs(mine) do
+  if entry.kind == 'out' then
+    local part = entry.first + 1
+    for _ = 1, entry.n do
+      local target = tonumber(ARGV[part])
+      wanted[target] = (wanted[target] or 0) + 1
+      part = part + 2 + tonumber(ARGV[part + 1])
+    end
+  elseif entry.kind == 'dead' then
+    n_dead = n_dead + 1
+  end
+end
+for target, n in pairs(wanted) do
+  local key = 7 + 2 * target
+  if not is_stream(KEYS[key]) then return {'WRONGTYPE', key} end
+  local full = lacks_room(KEYS[key], KEYS[key + 1], n)
+  if full then return {'FULL', key, full[1], full[2]} end
+end
+if n_dead > 0 then
+  if not is_stream(dead) then return {'WRONGTYPE', 6} end
+  local full = lacks_room(dead, dead_counts, n_dead)
+  if full then return {'FULL', 6, full[1], full[2]} end
+end
+
+-- From here on everything is written.
+permit(counts)
+local n_out, n_handled, n_dropped = 0, 0, 0
+local ids, marks = {}, {}
+for i, entry in ipairs(mine) do
+  ids[i] = entry.id
+  marks[i] = lane .. '/' .. entry.id
+  local part = entry.first
+  if entry.kind == 'out' then
+    part = part + 1
+    for _ = 1, entry.n do
+      local n = tonumber(ARGV[part + 1])
+      redis.call('XADD', KEYS[7 + 2 * tonumber(ARGV[part])], '*', unpack(ARGV, part + 2, part + 1 + n))
+      part = part + 2 + n
+    end
+    n_out = n_out + entry.n
+    n_handled = n_handled + 1
+  elseif entry.kind == 'drop' then
+    n_dropped = n_dropped + 1
+  else
+    local found = redis.call('XRANGE', stream, entry.id, entry.id)
+    local fields = found[1] and found[1][2] or {}
+    if entry.kind == 'dead' then
+      redis.call('XADD', dead, '*', '_dead_reason', ARGV[part], '_dead_error', ARGV[part + 1],
+        '_dead_attempts', ARGV[part + 2], '_dead_lane', lane, '_dead_id', entry.id, unpack(fields))
+    else
+      local message = cmsgpack.pack({lane .. '/' .. entry.id, ARGV[part + 1], fields})
+      redis.call('ZADD', parked, ARGV[part], message)
+    end
+  end
+end
+in_chunks('XACK', stream, ids, group)
+in_chunks('HDEL', attempts, marks)
+for target, n in pairs(wanted) do redis.call('HINCRBY', KEYS[8 + 2 * target], 'from.' .. group, n) end
+if n_handled > 0 then redis.call('HINCRBY', tally, group .. '.handled', n_handled) end
+if n_dropped > 0 then redis.call('HINCRBY', tally, group .. '.filtered', n_dropped) end
+if n_out > 0 then redis.call('HINCRBY', tally, group .. '.out', n_out) end
+if n_dead > 0 then
+  redis.call('HINCRBY', tally, group .. '.dead', n_dead)
+  redis.call('HINCRBY', dead_counts, 'from.' .. group, n_dead)
+end
+advance(stream, groups, counts, group, ids)
+return {'OK', #mine, unpack(lost)}

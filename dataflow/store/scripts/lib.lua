@@ -1,0 +1,133 @@
+-- Shared by every script. A script first only reads and checks, then writes: outputs, acknowledgements, deletions.
+-- Lua has no rollback, so nothing after the first write may fail.
+
+-- Argument lists are cut at this size: unpack raises on long ones.
+local CHUNK = 1000
+
+-- Make the writes that follow possible at maxmemory: Redis only refuses the first write of a script, and HDEL may run.
+local function permit(counts)
+  redis.call('HDEL', counts, '')
+end
+
+-- Whether stream id a comes before b. Ids hold two 64-bit numbers, too large for Lua's, so digits are compared.
+local function number_before(a, b)
+  if #a ~= #b then return #a < #b end
+  return a < b
+end
+
+local function before(a, b)
+  local a_ms, a_seq = a:match('^(%d+)-(%d+)$')
+  local b_ms, b_seq = b:match('^(%d+)-(%d+)$')
+  if a_ms ~= b_ms then return number_before(a_ms, b_ms) end
+  return number_before(a_seq, b_seq)
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Run a command on many arguments, CHUNK at a time; returns the sum of its answers.
+local function in_chunks(command, key, args, ...)
+  local sum = 0
+  local head = {key, ...}
+  for first = 1, #args, CHUNK do
+    local part = {}
+    for i = 1, #head do part[i] = head[i] end
+    for i = first, math.min(first + CHUNK - 1, #args) do part[#part + 1] = args[i] end
+    local answer = redis.call(command, unpack(part))
+    if type(answer) == 'number' then sum = sum + answer end
+  end
+  return sum
+end
+
+local function is_stream(key)
+  local kind = redis.call('TYPE', key)['ok']
+  return kind == 'stream' or kind == 'none'
+end
+
+-- A flat reply (name, value, ...) as a table.
+local function as_table(flat)
+  local result = {}
+  for i = 1, #flat, 2 do result[flat[i]] = flat[i + 1] end
+  return result
+end
+
+-- The consumer groups that exist on a stream: name -> XINFO fields.
+local function groups_of(stream)
+  local result = {}
+  if redis.call('EXISTS', stream) == 0 then return result end
+  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local info = as_table(flat)
+    result[info['name']] = info
+  end
+  return result
+end
+
+-- Where a group stands: the first id that it has not finished (nil: it has finished all), and its frontier as kept in
+-- the hash of groups: '<id>' when all up to and with it is finished, '(<id>' when all before it is.
+local function standing(stream, group, last_delivered)
+  local pending = redis.call('XPENDING', stream, group)
+  if pending[1] > 0 then return pending[2], '(' .. pending[2] end
+  local rest = redis.call('XRANGE', stream, '(' .. last_delivered, '+', 'COUNT', 1)
+  return rest[1] and rest[1][1], last_delivered
+end
+
+-- Note how far `group` is, then delete what every declared group has finished: up to the frontier at once, and of
+-- `ids` those above it that no other group still needs. Nothing is deleted while no group is declared or one is missing.
+local function advance(stream, groups, counts, group, ids)
+  local declared = redis.call('HKEYS', groups)
+  if #declared == 0 then return 0 end
+  local existing, low, complete = groups_of(stream), nil, true
+  for _, name in ipairs(declared) do
+    if existing[name] then
+      local first, frontier = standing(stream, name, existing[name]['last-delivered-id'])
+      if name == group then redis.call('HSET', groups, group, frontier) end
+      if first and (not low or before(first, low)) then low = first end
+    else
+      complete = false
+    end
+  end
+  if not complete then return 0 end
+  local removed
+  if low then
+    removed = redis.call('XTRIM', stream, 'MINID', '=', low)
+    local above = {}
+    for _, id in ipairs(ids or {}) do
+      local free = not before(id, low)
+      for _, name in ipairs(declared) do
+        free = free and not before(existing[name]['last-delivered-id'], id)
+          and #redis.call('XPENDING', stream, name, id, id, 1) == 0
+      end
+      if free then above[#above + 1] = id end
+    end
+    removed = removed + in_chunks('XDEL', stream, above)
+  else
+    removed = redis.call('XTRIM', stream, 'MAXLEN', '=', 0)
+  end
+  if removed > 0 then redis.call('HINCRBY', counts, 'removed', removed) end
+  return removed
+end
+
+-- How many entries a stream has ever got: Redis 7 counts itself, before that our own counters do.
+local function added(stream, counts)
+  if redis.call('EXISTS', stream) == 1 then
+    local info = as_table(redis.call('XINFO', 'STREAM', stream))
+    if info['entries-added'] then return info['entries-added'] end
+  end
+  local sum = 0
+  local all = redis.call('HGETALL', counts)
+  for i = 1, #all, 2 do
+    if all[i]:sub(1, 5) == 'from.' then sum = sum + tonumber(all[i + 1]) end
+  end
+  return sum
+end
+
+-- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false.
+local function lacks_room(stream, counts, n)
+  local max_len = redis.call('HGET', counts, 'max_len')
+  if not max_len then return {0, -1} end
+  local depth = redis.call('XLEN', stream)
+  if depth + n > tonumber(max_len) then return {depth, tonumber(max_len)} end
+  return nil
+end

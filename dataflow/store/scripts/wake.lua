@@ -1,0 +1,29 @@
+-- Move parked messages whose time has come to their group's retry stream.
+--
+-- KEYS  1 parked  2 retry stream  3 retry counts
+-- ARGV  1 group  2 count
+-- Gives the number moved.
+local parked, retry, counts, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local due = redis.call('ZRANGEBYSCORE', parked, '-inf', now_ms(), 'LIMIT', 0, ARGV[2])
+if #due == 0 then return 0 end
+if not is_stream(retry) then return redis.error_reply('WRONGTYPE ' .. retry .. ' is not a stream') end
+
+local META = {['_attempt'] = true, ['_origin'] = true}
+permit(counts)
+for _, packed in ipairs(due) do
+  local message = cmsgpack.unpack(packed)
+  local origin, attempts, fields = message[1], message[2], message[3]
+  local kept = {'_attempt', attempts, '_origin', origin}
+  for i = 1, #fields, 2 do
+    if META[fields[i]] then
+      if fields[i] == '_origin' then kept[4] = fields[i + 1] end
+    else
+      kept[#kept + 1] = fields[i]
+      kept[#kept + 1] = fields[i + 1]
+    end
+  end
+  redis.call('XADD', retry, '*', unpack(kept))
+end
+in_chunks('ZREM', parked, due)
+redis.call('HINCRBY', counts, 'from.' .. group, #due)
+return #due
