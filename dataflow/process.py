@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -16,10 +17,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)  # loaded here: dlopen between fork an
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process and no other: a pid is used again, a pid with its start time is not.."""
+    """One process and no other: a pid is used again, a pid with its start time is not.
+
+    `started` is the id of the machine's boot and the clock tick in it.
+    """
 
     pid: int
-    started: int
+    started: str
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
@@ -27,7 +31,7 @@ class ProcessId:
         fields = _stat(pid)
         if fields is None or fields[0] in ("Z", "X"):
             return None
-        return cls(pid, int(fields[19]))
+        return cls(pid, f"{_boot()}/{fields[19]}")
 
     @classmethod
     def own(cls) -> Self:
@@ -75,6 +79,11 @@ def dies_with_parent(signum: signal.Signals = signal.SIGTERM) -> Callable[[], No
             os._exit(1)
 
     return arrange
+
+
+@cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _stat(pid: int) -> list[str] | None:

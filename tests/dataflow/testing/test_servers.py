@@ -41,9 +41,11 @@ def test_a_frozen_server_does_not_answer_until_it_thaws(own_redis: RedisServer) 
 
 
 def test_settings_reach_the_server() -> None:
-    with RedisServer(settings={"maxmemory": "20mb"}) as server:
-        with server.client(decode_responses=True) as client:
-            assert client.config_get("maxmemory") == {"maxmemory": "20971520"}
+    with (
+        RedisServer(settings={"maxmemory": "20mb"}) as server,
+        server.client(decode_responses=True) as client,
+    ):
+        assert client.config_get("maxmemory") == {"maxmemory": "20971520"}
 
 
 def test_nothing_is_left_after_the_context() -> None:

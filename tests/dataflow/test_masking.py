@@ -1,0 +1,27 @@
+"""No secret of an address is ever shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataflow.masking import mask_urls
+
+
+@pytest.mark.parametrize(
+    ("shown", "masked"),
+    [
+        ("redis://:hunter2@host:6379/0", "redis://:***@host:6379/0"),
+        ("clickhouse://me:hunter2@host/db", "clickhouse://me:***@host/db"),
+        ("mongodb+srv://me:hunter2@host", "mongodb+srv://me:***@host"),
+        ("careless redis://:hun@ter2@host/0", "careless redis://:***@host/0"),
+        ("two: redis://a:hunter2@one redis://b:hunter2@two", "two: redis://a:***@one redis://b:***@two"),
+        ("redis://a:hunter2@one,redis://b:hunter2@two", "redis://a:***@one,redis://b:***@two"),
+        ("rediss://host/0?password=hunter2&db=1", "rediss://host/0?password=***&db=1"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("http://user@host:80/path", "http://user@host:80/path"),
+        ("a mail to me:x@host", "a mail to me:x@host"),
+        ("", ""),
+    ],
+)
+def test_passwords_are_hidden_and_nothing_else(shown: str, masked: str) -> None:
+    assert mask_urls(shown) == masked
