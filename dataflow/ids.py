@@ -54,7 +54,7 @@ def parent_id(mid: str) -> str | None:
 
 
 def mid_time_ms(mid: str) -> int | None:
-    """When a message (or its ancestor) came into being, in Unix ms, read from its id; None where it tells none."""
+    """When a message (or its ancestor) was born, in Unix ms, read from its id; None where it tells none."""
     if _REQUEST.match(mid):
         number = 0
         for letter in mid[:10]:

@@ -1,4 +1,4 @@
-"""The encoding of messages: what goes in comes out, and what does not fit is refused with every fault named."""
+"""The encoding of messages: what goes in comes out; what does not fit is refused with every fault named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow.errors import InvalidMessage
-from dataflow.flow.spec import Field
+from dataflow.flow.spec import Field, FieldType
 from dataflow.message import (
     MAX_FIELDS,
     MAX_MESSAGE_BYTES,
@@ -25,7 +25,7 @@ from dataflow.message import (
 )
 
 FREE = Codec(None)
-TYPES = ("str", "int", "float", "bool", "datetime", "json")
+TYPES: tuple[FieldType, ...] = ("str", "int", "float", "bool", "datetime", "json")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(
@@ -40,7 +40,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
-VALUES: dict[str, st.SearchStrategy[Any]] = {
+VALUES: dict[FieldType, st.SearchStrategy[Any]] = {
     "str": texts,
     "int": st.integers(),
     "float": st.floats(),
@@ -105,7 +105,7 @@ def test_the_order_of_the_fields_in_an_entry_does_not_matter(
     case: tuple[dict[str, Field], dict[str, Any]], random: Any
 ) -> None:
     schema, message = case
-    fields = meta("m-0", "hub@1") + [b"_attempt", b"3"] + Codec(schema).encode(message)
+    fields = [*meta("m-0", "hub@1"), b"_attempt", b"3", *Codec(schema).encode(message)]
     pairs = list(zip(fields[::2], fields[1::2], strict=True))
     random.shuffle(pairs)
     decoded = Codec(schema).decode([part for pair in pairs for part in pair])

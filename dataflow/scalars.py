@@ -1,0 +1,154 @@
+"""One value on the wire. This is the one place that says how a value is written and read; pure, no I/O.
+
+| value | text of the entry field |
+|---|---|
+| str | itself, UTF-8; lone surrogates are refused |
+| int | decimal digits, `-` in front of a negative one; at most 4300 digits |
+| float | the shortest text that reads back to the same number (`repr`); `nan`, `inf`, `-inf` |
+| bool | `true`, `false` |
+| null | no entry field; the name stands in the field `_null`, a JSON array of names |
+| datetime (declared) | ISO 8601 as `isoformat()` writes it, to the microsecond; further digits are cut |
+| json (declared) | a str that holds valid JSON text |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import NoneType
+from typing import Any
+
+import msgspec
+
+from dataflow.flow.spec import Field, FieldType
+
+Write = Callable[[Any], bytes | None]
+"""Text of a value of one exact Python type; None for null. Raises ValueError, OverflowError."""
+
+Read = Callable[[bytes], Any]
+"""Value of a text. Raises ValueError or KeyError where the text is not of the type."""
+
+_JSON_SYNTAX = msgspec.json.Decoder(msgspec.Raw)
+
+
+def check_json(text: bytes) -> None:
+    """Raise ValueError unless the text is one JSON value."""
+    try:
+        _JSON_SYNTAX.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _write_int(value: int) -> bytes:
+    return b"%d" % value
+
+
+def _write_float(value: float) -> bytes:
+    return repr(float(value)).encode()
+
+
+def _write_bool(value: bool) -> bytes:
+    return b"true" if value else b"false"
+
+
+def _write_datetime(value: datetime) -> bytes:
+    return value.isoformat().encode()
+
+
+def _write_datetime_text(value: str) -> bytes:
+    return datetime.fromisoformat(value).isoformat().encode()
+
+
+def _write_json(value: str) -> bytes:
+    text = value.encode()
+    check_json(text)
+    return text
+
+
+def _write_null(value: None) -> None:
+    return None
+
+
+def read_int(text: bytes) -> int:
+    """Read decimal digits; unlike `int` not with underscores among them."""
+    if b"_" in text:
+        raise ValueError("not a whole number")
+    return int(text)
+
+
+def _read_float(text: bytes) -> float:
+    if b"_" in text:
+        raise ValueError("not a number")
+    return float(text)
+
+
+def _read_datetime(text: bytes) -> datetime:
+    return datetime.fromisoformat(text.decode())
+
+
+def _read_json(text: bytes) -> str:
+    check_json(text)
+    return text.decode()
+
+
+_WRITERS: Mapping[FieldType, Mapping[type, Write]] = {
+    "str": {str: str.encode},
+    "int": {int: _write_int},
+    "float": {float: _write_float, int: _write_float},
+    "bool": {bool: _write_bool},
+    "datetime": {datetime: _write_datetime, str: _write_datetime_text},
+    "json": {str: _write_json},
+}
+_NULL_WRITER: Mapping[type, Write] = {NoneType: _write_null}
+_UNDECLARED: Mapping[type, Write] = {
+    str: str.encode,
+    int: _write_int,
+    float: _write_float,
+    bool: _write_bool,
+    datetime: _write_datetime,
+    NoneType: _write_null,
+}
+_READERS: Mapping[FieldType, Read] = {
+    "str": bytes.decode,
+    "int": read_int,
+    "float": _read_float,
+    "bool": {b"true": True, b"false": False}.__getitem__,
+    "datetime": _read_datetime,
+    "json": _read_json,
+}
+
+
+def writers(field: Field | None) -> Mapping[type, Write]:
+    """How to write a field's values: exact Python type -> writer. None stands for an undeclared field."""
+    if field is None:
+        return _UNDECLARED
+    return {**_WRITERS[field.type], **_NULL_WRITER} if field.nullable else _WRITERS[field.type]
+
+
+def reader(field: Field | None) -> Read:
+    """How to read a field's texts. None stands for an undeclared field, which reads as str."""
+    return _READERS["str" if field is None else field.type]
+
+
+def plain(value: Any) -> Any:
+    """The Python scalar that a numpy or pandas scalar, or an instance of a subclass, stands for.
+
+    NaT and NA are null. What is no scalar is returned as it is.
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, datetime):
+        return value if type(value) is datetime else datetime.fromisoformat(value.isoformat())
+    for scalar in (str, int, float):
+        if isinstance(value, scalar):
+            return scalar(value)
+    return _plain_numpy(value)
+
+
+def _plain_numpy(value: Any) -> Any:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or getattr(value, "shape", None) != ():
+        return value
+    return value.astype("datetime64[us]").item() if dtype.kind == "M" else value.item()
