@@ -122,9 +122,16 @@ class ServerFull(DataflowError):
 
 
 class Fenced(DataflowError):
-    """Another runner has taken this work over; nothing was written."""
+    """Another runner has taken this work over; nothing was written.
+
+    `epoch` is the epoch that the target has seen, 0 where none was told.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str = "", epoch: int = 0) -> None:
+        self.epoch = epoch
+        super().__init__(message)
 
 
 class NotDeclared(DataflowError):
@@ -136,13 +143,14 @@ class NotDeclared(DataflowError):
 class BatchConflict(DataflowError):
     """The target has another batch under this sequence number; the source must reconcile by ids.
 
-    `applied_ids` are the source entry ids that the target remembers of that batch.
+    `applied_ids` are the source entry ids that the target remembers, `last_seq` its last batch.
     """
 
     exit_code = 8
 
-    def __init__(self, message: str, applied_ids: Sequence[bytes]) -> None:
+    def __init__(self, message: str, applied_ids: Sequence[bytes], last_seq: int) -> None:
         self.applied_ids = list(applied_ids)
+        self.last_seq = last_seq
         super().__init__(message)
 
 

@@ -50,7 +50,17 @@ def apply(flow: Flow, redis: Client) -> Applied:
     mended = [found for name in flow.streams for found in declare(flow, redis, name, create=True)]
     held, dropped = _let_go(flow, redis, keys)
     revision = call(redis, "HINCRBY", keys.applied, "revision", 1)
-    call(redis, "HSET", keys.applied, "format", FORMAT, "digest", flow.digest, "applied_ms", int(time.time() * 1000))
+    call(
+        redis,
+        "HSET",
+        keys.applied,
+        "format",
+        FORMAT,
+        "digest",
+        flow.digest,
+        "applied_ms",
+        int(time.time() * 1000),
+    )
     return Applied(revision, mended, held, dropped)
 
 
@@ -63,12 +73,22 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
     mended = []
     for at, max_len, groups in _streams_of(flow, keys, stream):
         args = [arg for group in groups for arg in (group, _join(flow, group))]
-        answer = script("declare").run(redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args])
+        answer = script("declare").run(
+            redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args]
+        )
         if answer[0] != b"OK":
-            raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
+            raise NotDeclared(
+                f"the key {at.stream!r} holds something that is not a stream; rename or delete it first"
+            )
         mended += [(stream, name.decode()) for name in answer[1:]]
     for _, group in mended:
-        raise_alarm(redis, keys, "group-lost", f"{stream}/{group}", "its consumer group was gone from Redis and was made again where it stood")
+        raise_alarm(
+            redis,
+            keys,
+            "group-lost",
+            f"{stream}/{group}",
+            "its consumer group was gone from Redis and was made again where it stood",
+        )
     return mended
 
 

@@ -61,7 +61,9 @@ def call(client: Client, *args: Any) -> Any:
         raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
     except ResponseError as error:
         if "OOM command not allowed" in str(error):
-            raise ServerFull(f"Redis at {address(client)} is at its memory limit; nothing was written") from error
+            raise ServerFull(
+                f"Redis at {address(client)} is at its memory limit; nothing was written"
+            ) from error
         raise
     except (LinkError, LinkTimeout, OSError) as error:
         link.disconnect()

@@ -1,0 +1,274 @@
+"""A worker's hop: read entries through the consumer group, finish them with what they became.
+
+A group has two lanes: `main`, the stream it reads, and `retry`, the stream of its own with what comes back to it. An
+entry belongs to the consumer it is pending for; that is both the fence and the duplicate check of `finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from dataflow.errors import NotDeclared, StreamFull
+from dataflow.store.keys import Keys, StreamKeys
+from dataflow.store.redis import Client, call
+from dataflow.store.script import script
+
+LaneName = Literal["main", "retry"]
+LANES: tuple[LaneName, LaneName] = ("main", "retry")
+
+MAX_ENTRIES = 500
+MAX_OUTPUTS = 1000
+MAX_BYTES = 8 * 1024 * 1024
+"""Caps of one `finish` script: a script holds up everyone else while it runs."""
+
+
+class Entry(NamedTuple):
+    """One stream entry in hand: its lane, its id there, and its fields [name, value, ...]."""
+
+    lane: LaneName
+    id: bytes
+    fields: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """The entry was handled and became these messages: (target number from 0, complete fields)."""
+
+    messages: Sequence[tuple[int, list[bytes]]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The handler filtered the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """The entry cannot go on. `reason` is a short code, `error` a sentence or a traceback."""
+
+    reason: str
+    error: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """The entry comes back at `due_ms` (ms since 1970) with this many attempts behind it."""
+
+    due_ms: int
+    attempts: int
+
+
+Outcome = Out | Drop | Dead | Park
+
+
+@dataclass(slots=True)
+class Finished:
+    """What `finish` did: entries finished, and those that another consumer has taken over (nothing written)."""
+
+    done: int = 0
+    lost: list[bytes] = field(default_factory=list)
+
+
+class Hop:
+    """One consumer group's view of Redis. Every call blocks until Redis has answered; not for concurrent use.
+
+    All calls raise ServerAway, OutcomeUnknown (repeat `finish`, `renew`, `hand_back` freely; after `read` call
+    `recover`), ServerFull, and NotDeclared when the stream's group is not there.
+    """
+
+    def __init__(self, redis: Client, keys: Keys, stream: str, group: str, targets: Sequence[str]) -> None:
+        self._redis = redis
+        self._group = group
+        self._main = keys.stream(stream)
+        self._lanes: dict[LaneName, StreamKeys] = {"main": self._main, "retry": keys.retry(stream, group)}
+        self._attempts = keys.attempts(stream, group)
+        self._dead = keys.dead(stream, group)
+        self._parked = keys.parked(stream, group)
+        self._targets = [keys.stream(name) for name in targets]
+        self._target_names = list(targets)
+        self._stream = stream
+
+    def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
+        """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`."""
+        reply = self._call(
+            "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, "BLOCK", block_ms,
+            "STREAMS", self._lanes["main"].stream, self._lanes["retry"].stream, ">", ">",
+        )  # fmt: skip
+        if not reply:
+            return []
+        names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
+        return [Entry(names[key], id_, fields) for key, rows in reply for id_, fields in rows]
+
+    def recover(self, consumer: str) -> list[Entry]:
+        """Everything pending for this consumer: what a reply that got lost on the way had held."""
+        _, own = self._claim(consumer, consumer, 0, 1_000_000)
+        return own
+
+    def inherit(self, consumer: str, dead_consumer: str) -> list[Entry]:
+        """Take everything from a consumer known to be dead. It may have died of any of these entries."""
+        _, suspects = self._claim(consumer, dead_consumer, 0, 1_000_000)
+        return suspects
+
+    def take_over(self, consumer: str, lease_ms: int, count: int) -> tuple[list[Entry], list[Entry]]:
+        """Take entries that are on the bench or whose owner's lease ran out.
+
+        Returns (handed back in good order, those whose owner may have died of them), up to `count` per lane.
+        """
+        return self._claim(consumer, "", lease_ms, count)
+
+    def renew(self, consumers: Sequence[str]) -> int:
+        """Keep the claims of live consumers for another lease. Returns how many entries they hold."""
+        return sum(self._run("renew", [at.stream], [self._group, *consumers]) for at in self._lanes.values())
+
+    def hand_back(self, consumer: str, begun: Iterable[Entry] = ()) -> int:
+        """Put all of a consumer's entries on the bench and remove it; `begun` are attempts that do not count."""
+        handed = 0
+        marks = list(begun)
+        for lane, at in self._lanes.items():
+            ids = [entry.id for entry in marks if entry.lane == lane]
+            handed += self._run("handback", [at.stream, self._attempts], [self._group, consumer, lane, *ids])
+        return handed
+
+    def begin(self, consumer: str, entry: Entry) -> int:
+        """Count an attempt just before the entry runs alone. 0: the entry is another consumer's now."""
+        at = self._lanes[entry.lane]
+        keys = [at.stream, self._attempts, self._main.counts]
+        return int(self._run("begin", keys, [self._group, consumer, entry.lane, entry.id]))
+
+    def attempts(self, entry: Entry) -> int:
+        """How often this entry was begun alone and not finished."""
+        return int(self._call("HGET", self._attempts, f"{entry.lane}/{entry.id.decode()}") or 0)
+
+    def finish(
+        self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False
+    ) -> Finished:
+        """Write what entries became, acknowledge them, count, and delete what no one needs: one script a piece.
+
+        Entries of one lane must be in ascending order. An entry that is not pending for this consumer any more is
+        left alone and reported in `lost`; so are all when `together` is set and one of them is.
+        Safe to repeat: what was finished before is reported as lost, and nothing is written twice.
+
+        Raises:
+            StreamFull: a target or the dead letters have no room. Pieces before this one are finished; repeat the
+                call for all, the finished ones are passed over.
+        """
+        result = Finished()
+        for lane in LANES:
+            rows = [(entry, outcome) for entry, outcome in outcomes if entry.lane == lane]
+            for piece in [rows] if together and rows else _pieces(rows):
+                self._finish_piece(consumer, lane, piece, together, result)
+        return result
+
+    def wake(self, count: int = MAX_ENTRIES) -> int:
+        """Move parked messages whose time has come to the retry lane. Returns how many."""
+        retry = self._lanes["retry"]
+        return int(self._run("wake", [self._parked, retry.stream, retry.counts], [self._group, count]))
+
+    def room(self) -> int:
+        """The least room of any target, in messages; a large number without targets."""
+        free = 2**53
+        for target in self._targets:
+            max_len = int(self._call("HGET", target.counts, "max_len") or 0)
+            free = min(free, max_len - int(self._call("XLEN", target.stream)))
+        return free
+
+    def _claim(self, to: str, from_: str, lease_ms: int, count: int) -> tuple[list[Entry], list[Entry]]:
+        clean: list[Entry] = []
+        suspect: list[Entry] = []
+        for lane, at in self._lanes.items():
+            keys = [at.stream, at.groups, at.counts, self._main.counts]
+            piles = self._run("claim", keys, [self._group, to, from_, lease_ms, count])
+            for found, pile in zip(piles, (clean, suspect), strict=True):
+                pile += [Entry(lane, id_, fields) for id_, fields in found]
+        return clean, suspect
+
+    def _finish_piece(
+        self,
+        consumer: str,
+        lane: LaneName,
+        piece: Sequence[tuple[Entry, Outcome]],
+        together: bool,
+        result: Finished,
+    ) -> None:
+        at = self._lanes[lane]
+        keys = [
+            at.stream, at.groups, at.counts, self._main.counts,
+            self._attempts, self._dead.stream, self._dead.counts, self._parked,
+        ]  # fmt: skip
+        for target in self._targets:
+            keys += (target.stream, target.counts)
+        args: list[Any] = [self._group, consumer, lane, int(together), len(piece)]
+        for entry, outcome in piece:
+            args.append(entry.id)
+            _extend(args, outcome)
+        answer = self._run("finish", keys, args)
+        if answer[0] == b"OK":
+            result.done += answer[1]
+            result.lost += answer[2:]
+            return
+        name = self._name_of_key(answer[1])
+        if answer[0] == b"FULL" and answer[3] >= 0:
+            raise StreamFull(name, answer[2], answer[3])
+        raise NotDeclared(
+            f"{name!r} is not a declared stream in Redis; nothing was written: run `dataflow apply`"
+        )
+
+    def _name_of_key(self, key_number: int) -> str:
+        if key_number == 6:
+            return f"dead letters of {self._group}"
+        return self._target_names[(key_number - 9) // 2]
+
+    def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return script(name).run(self._redis, keys, args)
+        except ResponseError as error:
+            raise self._refused(error) from error
+
+    def _call(self, *args: Any) -> Any:
+        try:
+            return call(self._redis, *args)
+        except ResponseError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: ResponseError) -> Exception:
+        if "NOGROUP" in str(error):
+            return NotDeclared(f"group {self._group!r} is missing on stream {self._stream!r}")
+        return error
+
+
+def _extend(args: list[Any], outcome: Outcome) -> None:
+    if isinstance(outcome, Out):
+        args += ("out", len(outcome.messages))
+        for target, fields in outcome.messages:
+            args += (target + 1, len(fields))
+            args += fields
+    elif isinstance(outcome, Drop):
+        args.append("drop")
+    elif isinstance(outcome, Dead):
+        args += ("dead", outcome.reason, outcome.error, outcome.attempts)
+    else:
+        args += ("park", outcome.due_ms, outcome.attempts)
+
+
+def _pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:
+    """Cut so that each piece stays under the caps; an entry that is larger alone goes alone."""
+    piece: list[tuple[Entry, Outcome]] = []
+    outputs = size = 0
+    for entry, outcome in rows:
+        more, bytes_ = 0, 0
+        if isinstance(outcome, Out):
+            more = len(outcome.messages)
+            bytes_ = sum(sum(map(len, fields)) for _, fields in outcome.messages)
+        if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS or size + bytes_ > MAX_BYTES):
+            yield piece
+            piece, outputs, size = [], 0, 0
+        piece.append((entry, outcome))
+        outputs += more
+        size += bytes_
+    if piece:
+        yield piece

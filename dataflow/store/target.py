@@ -1,0 +1,79 @@
+"""The target side of an edge into streams: applies a frozen batch once, whoever sends it and however often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dataflow.errors import BatchConflict, Fenced, TargetBehind
+from dataflow.store.door import refusal
+from dataflow.store.keys import Keys
+from dataflow.store.redis import Client
+from dataflow.store.script import script
+
+MAX_MESSAGES = 500
+"""Most messages of one batch into streams."""
+
+
+class StreamTarget:
+    """The streams of one Redis that an edge writes to, and the marker it keeps there per lineage. Blocking."""
+
+    def __init__(self, redis: Client, keys: Keys, writer: str, streams: Sequence[str]) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._writer = writer
+        self._names = list(streams)
+        self._targets: list[str] = []
+        for name in streams:
+            at = keys.stream(name)
+            self._targets += (at.stream, at.counts)
+
+    def handshake(self, lineage: str, epoch: int) -> tuple[int, int]:
+        """Shut out runners of a lower epoch. Returns (last seq applied, epoch seen before).
+
+        Raises Fenced when a higher epoch was here; nothing was changed.
+        """
+        answer = script("handshake").run(self._redis, [self._keys.marker(lineage)], [epoch])
+        if answer[0] != b"OK":
+            raise Fenced(
+                f"edge {self._writer!r}: the target has seen epoch {answer[1]}, ours is {epoch}", answer[1]
+            )
+        return int(answer[1]), int(answer[2])
+
+    def place(
+        self,
+        lineage: str,
+        epoch: int,
+        seq: int,
+        digest: str,
+        ids: Sequence[bytes],
+        messages: Sequence[tuple[int, list[bytes]]],
+    ) -> bool:
+        """Apply a batch: all messages as (target number from 0, complete fields), or none. True if it was new.
+
+        Raises:
+            StreamFull, NotDeclared, Fenced, TargetBehind, BatchConflict: nothing was written.
+            OutcomeUnknown: repeat the same call.
+        """
+        args: list[Any] = [epoch, seq, digest, self._writer, b" ".join(ids), len(messages)]
+        for target, fields in messages:
+            args += (target + 1, len(fields))
+            args += fields
+        answer = script("place").run(self._redis, [self._keys.marker(lineage), *self._targets], args)
+        kind = answer[0]
+        if kind in (b"OK", b"APPLIED"):
+            return bool(kind == b"OK")
+        if kind == b"FENCED":
+            raise Fenced(f"edge {self._writer!r}: a newer runner is at work; nothing was written", answer[1])
+        if kind == b"GAP":
+            raise TargetBehind(
+                f"edge {self._writer!r}: the target remembers batch {answer[1]} as the last, the source sends {seq}: "
+                "the target has lost batches that were settled (restored from an older copy?)"
+            )
+        if kind == b"CONFLICT":
+            known = [id_ for text in answer[2:] for id_ in text.split(b" ")[1:] if id_]
+            raise BatchConflict(
+                f"edge {self._writer!r}: the target has another batch {seq}; the source must have lost its last writes",
+                known, answer[1],
+            )  # fmt: skip
+        raise refusal(answer, self._names)
