@@ -73,13 +73,9 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
     mended = []
     for at, max_len, groups in _streams_of(flow, keys, stream):
         args = [arg for group in groups for arg in (group, _join(flow, group))]
-        answer = script("declare").run(
-            redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args]
-        )
+        answer = script("declare").run(redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args])
         if answer[0] != b"OK":
-            raise NotDeclared(
-                f"the key {at.stream!r} holds something that is not a stream; rename or delete it first"
-            )
+            raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
         mended += [(stream, name.decode()) for name in answer[1:]]
     for _, group in mended:
         raise_alarm(

@@ -54,9 +54,7 @@ class Door:
         self._redis = redis
         self._keys = keys
 
-    def append(
-        self, outgoing: Sequence[Outgoing], *, writer: str = "door", record: Record | None = None
-    ) -> Appended:
+    def append(self, outgoing: Sequence[Outgoing], *, writer: str = "door", record: Record | None = None) -> Appended:
         """Store all messages, or none.
 
         Args:
@@ -98,14 +96,10 @@ class Door:
 def refusal(answer: list[Any], names: Sequence[str]) -> DataflowError:
     """The error for a script's refusal that names a target by its number."""
     if answer[0] == b"REUSED":
-        return KeyReused(
-            "this Idempotency-Key was used before with another body; use a new key for new messages"
-        )
+        return KeyReused("this Idempotency-Key was used before with another body; use a new key for new messages")
     name = names[answer[1] - 1]
     if answer[0] == b"FULL" and answer[3] < 0:
         return NotDeclared(f"stream {name!r} is not declared in Redis; run `dataflow apply`")
     if answer[0] == b"FULL":
         return StreamFull(name, answer[2], answer[3])
-    return NotDeclared(
-        f"the key of stream {name!r} holds something that is not a stream; nothing was written"
-    )
+    return NotDeclared(f"the key of stream {name!r} holds something that is not a stream; nothing was written")

@@ -144,9 +144,7 @@ class Hop:
         """How often this entry was begun alone and not finished."""
         return int(self._call("HGET", self._attempts, f"{entry.lane}/{entry.id.decode()}") or 0)
 
-    def finish(
-        self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False
-    ) -> Finished:
+    def finish(self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False) -> Finished:
         """Write what entries became, acknowledge them, count, and delete what no one needs: one script a piece.
 
         Entries of one lane must be in ascending order. An entry that is not pending for this consumer any more is
@@ -214,9 +212,7 @@ class Hop:
         name = self._name_of_key(answer[1])
         if answer[0] == b"FULL" and answer[3] >= 0:
             raise StreamFull(name, answer[2], answer[3])
-        raise NotDeclared(
-            f"{name!r} is not a declared stream in Redis; nothing was written: run `dataflow apply`"
-        )
+        raise NotDeclared(f"{name!r} is not a declared stream in Redis; nothing was written: run `dataflow apply`")
 
     def _name_of_key(self, key_number: int) -> str:
         if key_number == 6:

@@ -128,14 +128,10 @@ class Lane:
         ]  # fmt: skip
         answer = script("freeze").run(self._redis, [self._state], args)
         if answer[0] != b"OK":
-            raise Fenced(
-                f"edge {self._edge!r}: another runner has moved on; this one stops before sending anything"
-            )
+            raise Fenced(f"edge {self._edge!r}: another runner has moved on; this one stops before sending anything")
         return Frozen(batch.seq, batch.digest, batch.first, batch.last, batch.count, batch.verdict, answer[1])
 
-    def settle(
-        self, lease: Lease, lease_ms: int, batch: Frozen, written: int, refused: Sequence[Refused]
-    ) -> int:
+    def settle(self, lease: Lease, lease_ms: int, batch: Frozen, written: int, refused: Sequence[Refused]) -> int:
         """The target has it: move the position, bury refused rows, trim. Returns entries deleted at the source.
 
         Raises Fenced (another runner has moved on, nothing changed), StreamFull (the dead letters are full).
@@ -189,9 +185,7 @@ class Lane:
 
     def _refusal(self, error: ResponseError) -> Exception:
         if "NOGROUP" in str(error) or "no such key" in str(error):
-            return NotDeclared(
-                f"edge {self._edge!r} is not declared on stream {self._stream!r}: run `dataflow apply`"
-            )
+            return NotDeclared(f"edge {self._edge!r} is not declared on stream {self._stream!r}: run `dataflow apply`")
         return error
 
 

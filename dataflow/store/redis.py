@@ -55,23 +55,21 @@ def call(client: Client, *args: Any) -> Any:
     except (LinkError, LinkTimeout, OSError) as error:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
     try:
-        link.send_command(*args)
+        link.send_command(*args)  # type: ignore[no-untyped-call]
         return link.read_response()
     except BusyLoadingError as error:
         raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
     except ResponseError as error:
         if "OOM command not allowed" in str(error):
-            raise ServerFull(
-                f"Redis at {address(client)} is at its memory limit; nothing was written"
-            ) from error
+            raise ServerFull(f"Redis at {address(client)} is at its memory limit; nothing was written") from error
         raise
     except (LinkError, LinkTimeout, OSError) as error:
-        link.disconnect()
+        link.disconnect()  # type: ignore[no-untyped-call]
         raise OutcomeUnknown(
             f"Redis at {address(client)} did not answer ({error}); the request may have been carried out"
         ) from error
     except BaseException:
-        link.disconnect()
+        link.disconnect()  # type: ignore[no-untyped-call]
         raise
     finally:
         pool.release(link)

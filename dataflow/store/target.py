@@ -35,9 +35,7 @@ class StreamTarget:
         """
         answer = script("handshake").run(self._redis, [self._keys.marker(lineage)], [epoch])
         if answer[0] != b"OK":
-            raise Fenced(
-                f"edge {self._writer!r}: the target has seen epoch {answer[1]}, ours is {epoch}", answer[1]
-            )
+            raise Fenced(f"edge {self._writer!r}: the target has seen epoch {answer[1]}, ours is {epoch}", answer[1])
         return int(answer[1]), int(answer[2])
 
     def place(
