@@ -147,8 +147,8 @@ class Hop:
     def finish(self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False) -> Finished:
         """Write what entries became, acknowledge them, count, and delete what no one needs: one script a piece.
 
-        Entries of one lane must be in ascending order. An entry that is not pending for this consumer any more is
-        left alone and reported in `lost`; so are all when `together` is set and one of them is.
+        An entry that is not pending for this consumer any more is left alone and reported in `lost`; so are all when
+        `together` is set and one of them is.
         Safe to repeat: what was finished before is reported as lost, and nothing is written twice.
 
         Raises:

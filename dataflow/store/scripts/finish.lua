@@ -4,7 +4,7 @@
 -- KEYS  1 stream  2 groups  3 counts (of the stream read: main or retry)  4 tally (counts of the main stream)
 --       5 attempts  6 dead stream  7 dead counts  8 parked, then per target: stream, counts
 -- ARGV  1 group  2 consumer  3 lane (main | retry)  4 '1': all entries or none  5 number of entries,
---       then per entry, ids ascending: id, kind and
+--       then per entry: id, kind and
 --         out:  number of messages, then per message: target number (1-based), number of arguments, field, value, ...
 --         drop: nothing (the handler filtered it)
 --         dead: reason, error, attempts
@@ -32,9 +32,10 @@ for i = 1, n_entries do
   entries[i] = entry
 end
 
--- Which are ours? (XPENDING raises if the group is gone; XACK would say 0.)
+-- Which are ours? A consumer holds no more than it works on, so all it holds is asked for.
+-- (XPENDING raises if the group is gone; XACK would say 0.)
 local pending = {}
-for _, row in ipairs(redis.call('XPENDING', stream, group, entries[1].id, entries[n_entries].id, 1000000, consumer)) do
+for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', 1000000, consumer)) do
   pending[row[1]] = true
 end
 local mine, lost = {}, {}

@@ -4,6 +4,9 @@
 -- Argument lists are cut at this size: unpack raises on long ones.
 local CHUNK = 1000
 
+-- Most arguments of one XADD: what unpack can carry, with some to spare for the fields that a script adds.
+local MAX_PARTS = 7000
+
 -- Make the writes that follow possible at maxmemory: Redis only refuses the first write of a script, and HDEL may run.
 local function permit(counts)
   redis.call('HDEL', counts, '')
@@ -46,6 +49,29 @@ local function is_stream(key)
   return kind == 'stream' or kind == 'none'
 end
 
+-- An error reply if one of the keys holds something else than `kind`, else nil. Asked before the first write.
+local function wrong_type(kind, ...)
+  for _, key in ipairs({...}) do
+    local found = redis.call('TYPE', key)['ok']
+    if found ~= kind and found ~= 'none' then
+      return redis.error_reply('WRONGTYPE ' .. key .. ' holds a ' .. found .. ' where a ' .. kind .. ' is expected')
+    end
+  end
+end
+
+-- An error reply if XADD could not take a message of so many arguments, else nil. Asked before the first write.
+local function unfit(n)
+  if n and n >= 2 and n <= MAX_PARTS and n % 2 == 0 then return nil end
+  return redis.error_reply('ERR a message has ' .. tostring(n) .. ' arguments; it must be 2 to ' .. MAX_PARTS)
+end
+
+-- The fields of a message as a dead letter keeps them. Another program's entry may be too long for unpack: such a one
+-- is kept packed, to be looked at but not replayed.
+local function as_kept(fields)
+  if #fields <= MAX_PARTS then return fields end
+  return {'_dead_packed', cmsgpack.pack(fields)}
+end
+
 -- A flat reply (name, value, ...) as a table.
 local function as_table(flat)
   local result = {}
@@ -71,6 +97,22 @@ local function standing(stream, group, last_delivered)
   if pending[1] > 0 then return pending[2], '(' .. pending[2] end
   local rest = redis.call('XRANGE', stream, '(' .. last_delivered, '+', 'COUNT', 1)
   return rest[1] and rest[1][1], last_delivered
+end
+
+-- How many entries of a stream come after an id. Counted from both ends in turn, so that the shorter side decides.
+local function count_after(stream, after)
+  local above, below = 0, 0
+  local top, bottom = '+', '-'
+  while true do
+    local part = redis.call('XREVRANGE', stream, top, '(' .. after, 'COUNT', CHUNK)
+    above = above + #part
+    if #part < CHUNK then return above end
+    top = '(' .. part[CHUNK][1]
+    part = redis.call('XRANGE', stream, bottom, after, 'COUNT', CHUNK)
+    below = below + #part
+    if #part < CHUNK then return redis.call('XLEN', stream) - below end
+    bottom = '(' .. part[CHUNK][1]
+  end
 end
 
 -- Note how far `group` is, then delete what every declared group has finished: up to the frontier at once, and of
@@ -109,18 +151,14 @@ local function advance(stream, groups, counts, group, ids)
   return removed
 end
 
--- How many entries a stream has ever got: Redis 7 counts itself, before that our own counters do.
+-- How many entries a stream has ever got, and whether Redis counted them itself (from 7.0 on). Before that it is what
+-- is there and what we removed.
 local function added(stream, counts)
   if redis.call('EXISTS', stream) == 1 then
     local info = as_table(redis.call('XINFO', 'STREAM', stream))
-    if info['entries-added'] then return info['entries-added'] end
+    if info['entries-added'] then return info['entries-added'], true end
   end
-  local sum = 0
-  local all = redis.call('HGETALL', counts)
-  for i = 1, #all, 2 do
-    if all[i]:sub(1, 5) == 'from.' then sum = sum + tonumber(all[i + 1]) end
-  end
-  return sum
+  return redis.call('XLEN', stream) + tonumber(redis.call('HGET', counts, 'removed') or '0'), false
 end
 
 -- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false.

@@ -1,0 +1,1 @@
+"""Kinds of handlers, one file each. `workers/kinds.py` lists them."""
