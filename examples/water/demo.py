@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from dataflow.client import Hub
+from dataflow.store.deadletters import DeadLetters
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from dataflow import warehouse
-from dataflow.client import Hub
 from dataflow.connections import NotRunning, resolve
 from dataflow.flow.load import load
-from dataflow.store.deadletters import DeadLetters
 from dataflow.store.keys import Keys
 from dataflow.store.redis import connect
 
@@ -47,7 +47,7 @@ def main() -> int:
         return verdict(table, run, sent, dead)
     finally:
         if started:
-            dataflow("down", str(FLOW))
+            command("down", str(FLOW))
 
 
 def start_flow() -> bool:
@@ -56,7 +56,7 @@ def start_flow() -> bool:
         resolve(load(FLOW)).redis["main"]
     except NotRunning:
         say.print("[bold]1. starting the flow[/] (hub, model worker, edges, Redis, warehouse)")
-        dataflow("up", "-d", str(FLOW))
+        command("up", "-d", str(FLOW))
         return True
     say.print("[bold]1. the flow is running already[/]")
     return False
@@ -155,13 +155,13 @@ def draw(rows: list[dict[str, Any]]) -> None:
 def verdict(table: warehouse.Warehouse, run: str, sent: int, dead: int) -> int:
     """Count the stored rows against what was sent, let the audit look at the counters, and say so."""
     rows, different = arrived(table, run)
-    audit = dataflow("audit", "-f", str(FLOW), check=False)
+    audit = command("audit", "-f", str(FLOW), check=False)
     lost, duplicates = sent - different - dead, rows - different
     print(f"demo: sent={sent} delivered={different} dead={dead} lost={lost} duplicates={duplicates}", flush=True)
     return 0 if (lost, duplicates, audit) == (0, 0, 0) else 1
 
 
-def dataflow(*arguments: str, check: bool = True) -> int:
+def command(*arguments: str, check: bool = True) -> int:
     """Run a command of the project; its messages go where ours go."""
     return subprocess.run([sys.executable, "-P", "-m", "dataflow", *arguments], check=check).returncode
 
