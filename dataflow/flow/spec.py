@@ -1,6 +1,7 @@
 """The checked flow: what every room works from. Built only by `dataflow.flow.load`; holds no open connection.
 
-All values are plain and frozen. Names are as written in the flow file. Times are seconds unless the name says otherwise.
+All values are plain and frozen. Names are as written in the flow file. Times are seconds unless the name says
+otherwise.
 """
 
 from __future__ import annotations
@@ -146,8 +147,10 @@ class Flow:
         return tuple(workers + [e.name for e in self.edges.values() if stream in e.target_streams])
 
     def keeps_mid(self, reader: str) -> bool:
-        """Whether a one-to-one hop of this reader keeps `_mid` (docs/DELIVERY.md, message ids): one group on its input, one
-        target, and its input lies on no cycle."""
+        """Whether a one-to-one hop of this reader keeps `_mid` (docs/DELIVERY.md, message ids).
+
+        It does with one group on its input, one target, and an input that lies on no cycle.
+        """
         step = self.workers.get(reader) or self.edges[reader]
         targets = step.targets if isinstance(step, Worker) else step.target_streams
         alone = len(self.readers(step.source)) == 1

@@ -1,0 +1,136 @@
+"""What was read from a flow file -> the frozen classes of spec. Nothing here judges; rules do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from dataflow.flow.expand import expand
+from dataflow.flow.spec import (
+    EMBEDDED,
+    Connection,
+    ConnectionKind,
+    Edge,
+    Flow,
+    Route,
+    Stream,
+    Worker,
+)
+
+Values = Mapping[str, Any]
+
+DEFAULT_CONNECTIONS: Mapping[str, tuple[ConnectionKind, str]] = {
+    "main": ("redis", "${DATAFLOW_REDIS_URL:embedded}"),
+    "warehouse": ("clickhouse", "${DATAFLOW_CLICKHOUSE_URL:embedded}"),
+}
+"""What a file without `connections:` has."""
+
+UNKNOWN: Any = ""
+"""Direction of a stream that neither its name nor its declaration tells; a rule refuses it."""
+
+KINDS: tuple[ConnectionKind, ...] = ("redis", "clickhouse", "mongo")
+
+
+def flow(values: Values, path: Path, written: Any) -> Flow:
+    """The flow of one file.
+
+    Args:
+        values: what shape.FILE read; connections filled in.
+        path: the flow file.
+        written: the file as plain data after expansion; only its digest is kept.
+    """
+    connections = {name: connection(name, one) for name, one in values["connections"].items()}
+    home = next((one.name for one in connections.values() if one.kind == "redis"), "")
+    return Flow(
+        name=values["flow"],
+        path=path,
+        digest=digest(written, connections),
+        connections=connections,
+        streams={name: stream(name, one, home) for name, one in values["streams"].items()},
+        workers={name: worker(name, one) for name, one in values["workers"].items()},
+        edges={name: edge(name, one) for name, one in values["edges"].items()},
+        hub_host=values["hub"]["host"],
+        hub_port=values["hub"]["port"],
+    )
+
+
+def default_connections(environ: Mapping[str, str]) -> dict[str, dict[str, str | None]]:
+    """Values of the connections that a file without `connections:` has."""
+    blank: dict[str, str | None] = dict.fromkeys(KINDS)
+    return {name: {**blank, kind: expand(url, environ)} for name, (kind, url) in DEFAULT_CONNECTIONS.items()}
+
+
+def connection(name: str, values: Values) -> Connection:
+    """A connection of the first kind that it gives."""
+    kind: ConnectionKind = next((kind for kind in KINDS if values[kind] is not None), "redis")
+    return Connection(name, kind, values[kind] or EMBEDDED)
+
+
+def stream(name: str, values: Values, home: str) -> Stream:
+    """A stream; on the connection `home` where it names none."""
+    accepts, keep = values["accepts"], values["keep"] or {}
+    return Stream(
+        name=name,
+        on=home if values["on"] is None else values["on"],
+        direction=values["direction"] or direction_of(name) or UNKNOWN,
+        max_len=values["max_len"],
+        schema=values["schema"],
+        accepts=(accepts["task_for"], accepts["function_type"]) if accepts else None,
+        keep_messages=keep.get("messages"),
+        keep_hours=keep.get("hours"),
+    )
+
+
+def direction_of(name: str) -> Literal["in", "out"] | None:
+    """What the end of a stream's name says."""
+    if name.endswith(".stream_in"):
+        return "in"
+    return "out" if name.endswith(".stream_out") else None
+
+
+def worker(name: str, values: Values) -> Worker:
+    """A worker."""
+    same = {key: value for key, value in values.items() if key not in ("from", "to")}
+    return Worker(name=name, source=values["from"], targets=values["to"], **same)
+
+
+def edge(name: str, values: Values) -> Edge:
+    """An edge; its kind decides what `to` means."""
+    to, to_table = values.get("to"), values["kind"] == "s2ch"
+    named, _, table = (to or "").partition(".") if to_table else ("", "", "")
+    same = ("kind", "create_table", "columns", "delivery", "batch", "min_batch", "max_wait_s", "lease_s", "join")
+    absent = {"create_table": False, "columns": None}
+    return Edge(
+        name=name,
+        source=values["from"],
+        to_stream=None if to_table else to,
+        route=route(values.get("route")),
+        connection=named or None,
+        table=table or None,
+        task=values["task"],
+        **{key: values.get(key, absent.get(key)) for key in same},
+    )
+
+
+def route(values: Values | None) -> Route | None:
+    """A route, where there is one."""
+    return None if values is None else Route(values["by"], values["cases"], values["other"])
+
+
+def digest(written: Any, connections: Mapping[str, Connection]) -> str:
+    """What the file says, as a hex digest: the same for another layout, other comments or another password."""
+    servers = {name: [one.kind, without_secret(one.url)] for name, one in connections.items()}
+    text = json.dumps({**written, "connections": servers}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def without_secret(url: str) -> str:
+    """Only scheme, host, port and path of an address."""
+    if url == EMBEDDED:
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,61 @@
+"""Whether every name in a flow stands for something, and for one thing. Pure functions of a Flow, like the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataflow.flow.build import KINDS
+from dataflow.flow.ends import ends, what_is
+from dataflow.flow.findings import Finding, Path, did_you_mean, dotted, shown
+from dataflow.flow.spec import Flow
+
+
+def streams_are_declared(flow: Flow) -> Iterator[Finding]:
+    """F201: a name that stands for nothing where a stream should stand."""
+    for end in ends(flow):
+        if not what_is(flow, end.name):
+            close = did_you_mean(end.name, flow.streams)
+            yield end.finding("F201", ("streams",), name=shown(end.name), guess=close)
+
+
+def connections_are_declared(flow: Flow) -> Iterator[Finding]:
+    """F202: a connection that the file does not have."""
+    for name, _, path in _connections_named(flow):
+        if name not in flow.connections:
+            close = did_you_mean(name, flow.connections)
+            values = {"where": dotted(path), "name": shown(name), "guess": close}
+            yield Finding("F202", path, values, because=(("connections",),))
+
+
+def connections_are_of_kind(flow: Flow) -> Iterator[Finding]:
+    """F203: a connection of another kind than is needed."""
+    for name, wanted, path in _connections_named(flow):
+        known = flow.connections.get(name)
+        if known and known.kind != wanted:
+            values = {"where": dotted(path), "name": shown(name), "kind": known.kind, "wanted": wanted}
+            because = tuple(("connections", name, kind) for kind in KINDS)
+            yield Finding("F203", path, values, because=because)
+
+
+def _connections_named(flow: Flow) -> Iterator[tuple[str, str, Path]]:
+    """(name, kind that is needed, path) of every reference to a connection."""
+    for stream in flow.streams.values():
+        if stream.on:
+            yield stream.on, "redis", ("streams", stream.name, "on")
+    for edge in flow.edges.values():
+        if edge.connection:
+            yield edge.connection, "clickhouse", ("edges", edge.name, "to")
+
+
+def streams_have_a_home(flow: Flow) -> Iterator[Finding]:
+    """F204: streams, but no Redis."""
+    if any(not stream.on for stream in flow.streams.values()):
+        because = tuple(("connections", name, "redis") for name in flow.connections)
+        yield Finding("F204", ("connections",), because=because, harmless=True)
+
+
+def steps_differ(flow: Flow) -> Iterator[Finding]:
+    """F406: a worker and an edge of one name."""
+    for name in flow.edges:
+        if name in flow.workers:
+            yield Finding("F406", ("edges", name), {"name": shown(name)}, harmless=True)

@@ -1,0 +1,165 @@
+"""What a net must satisfy beyond the five rules, so that messages can flow. Pure functions of a Flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from dataflow.flow.ends import End, targets
+from dataflow.flow.findings import Finding, Path, did_you_mean, shown
+from dataflow.flow.spec import Edge, Flow, Stream
+
+
+def streams_are_read(flow: Flow) -> Iterator[Finding]:
+    """F401: a stream that nothing reads and nothing keeps short."""
+    readers = (*_sources(flow.workers, "workers"), *_sources(flow.edges, "edges"))
+    for name, stream in flow.streams.items():
+        kept = stream.keep_messages is not None or stream.keep_hours is not None
+        if not kept and not flow.readers(name):
+            because = (*readers, ("streams", name, "keep"))
+            yield Finding("F401", ("streams", name), {"name": shown(name)}, because=because, harmless=True)
+
+
+def batches_fit(flow: Flow) -> Iterator[Finding]:
+    """F402: a batch larger than half of a target."""
+    for end, stream in targets(flow):
+        step = end.step
+        if step.batch * 2 > stream.max_len:
+            values = {
+                "batch": step.batch,
+                "name": shown(step.name),
+                "stream": shown(stream.name),
+                "max_len": stream.max_len,
+                "limit": max(1, stream.max_len // 2),
+                "need": step.batch * 2,
+            }
+            because = (("streams", stream.name, "max_len"), end.path)
+            yield Finding("F402", (*end.path[:2], "batch"), values, because=because)
+
+
+def hops_stay_on_one_server(flow: Flow) -> Iterator[Finding]:
+    """F403: a worker whose streams live on two servers."""
+    for end, stream in targets(flow):
+        source = flow.streams.get(end.step.source)
+        if source and end.kind == "worker" and source.on != stream.on:
+            yield end.finding(
+                "F403",
+                ("streams", source.name, "on"),
+                ("streams", stream.name, "on"),
+                name=shown(end.step.name),
+                source_on=shown(source.on),
+                stream=shown(stream.name),
+                target_on=shown(stream.on),
+            )
+
+
+def requests_enter_one_server(flow: Flow) -> Iterator[Finding]:
+    """F404: accepting streams on two servers."""
+    accepting = list(_accepting(flow))
+    for stream in accepting[1:]:
+        first = accepting[0]
+        if stream.on != first.on:
+            names = {"name": shown(stream.name), "on": shown(stream.on)}
+            firsts = {"first": shown(first.name), "first_on": shown(first.on)}
+            path: Path = ("streams", stream.name, "on")
+            yield Finding("F404", path, {**names, **firsts}, because=(("streams", first.name, "on"),))
+
+
+def requests_have_one_way(flow: Flow) -> Iterator[Finding]:
+    """F405: two streams that accept the same."""
+    first: dict[tuple[str, str], str] = {}
+    for stream in _accepting(flow):
+        if stream.accepts and all(stream.accepts):
+            known = first.setdefault(stream.accepts, stream.name)
+            if known != stream.name:
+                path: Path = ("streams", stream.name, "accepts")
+                yield Finding("F405", path, {"name": shown(stream.name), "first": shown(known)})
+
+
+def no_circles(flow: Flow) -> Iterator[Finding]:
+    """F407: streams that lead back to themselves. Reported where the circle closes."""
+    done: set[str] = set()
+    for start in flow.streams:
+        yield from _circles_from(flow, start, done)
+
+
+def _circles_from(flow: Flow, start: str, done: set[str]) -> Iterator[Finding]:
+    """Depth first without recursion: a flow may be a chain of any length."""
+    trail: list[str] = []
+    steps = [iter(_steps_out(flow, start))] if start not in done else []
+    trail += [start] * len(steps)
+    while steps:
+        end = next(steps[-1], None)
+        if end is None:
+            steps.pop()
+            done.add(trail.pop())
+        elif end.name in trail:
+            circle = [*trail[trail.index(end.name) :], end.name]
+            yield Finding("F407", end.path, {"circle": " -> ".join(shown(name) for name in circle)})
+        elif end.name not in done:
+            trail.append(end.name)
+            steps.append(iter(_steps_out(flow, end.name)))
+
+
+def _steps_out(flow: Flow, stream: str) -> list[End]:
+    """Where the readers of a stream write to. A step from a stream to itself has a code of its own."""
+    found = [end for end, _ in targets(flow) if end.step.source == stream]
+    return [end for end in found if end.name != stream or end.kind == "worker"]
+
+
+def edges_lead_on(flow: Flow) -> Iterator[Finding]:
+    """F409: an edge from a stream to itself."""
+    for end, stream in targets(flow):
+        if end.kind == "s2s" and end.step.source == stream.name:
+            yield end.finding("F409", name=shown(end.step.name), stream=shown(stream.name))
+
+
+def created_tables_have_columns(flow: Flow) -> Iterator[Finding]:
+    """F408: a table to be made from nothing."""
+    for edge, stream in _creating(flow):
+        if stream.schema is None:
+            path: Path = ("edges", edge.name, "create_table")
+            yield Finding("F408", path, {"name": shown(edge.name), "stream": shown(stream.name)})
+
+
+def created_columns_have_types(flow: Flow) -> Iterator[Finding]:
+    """F410: a column to be made whose type nobody told."""
+    for edge, stream in _creating(flow):
+        for index, column in enumerate(edge.columns or ()):
+            if stream.schema and column and column not in stream.schema and column != "_mid":
+                close = did_you_mean(column, stream.schema)
+                names = {"name": shown(edge.name), "column": shown(column), "stream": shown(stream.name)}
+                path: Path = ("edges", edge.name, "columns", index)
+                because = (("streams", stream.name, "schema"),)
+                yield Finding("F410", path, {**names, "guess": close}, because=because)
+
+
+def _creating(flow: Flow) -> Iterator[tuple[Edge, Stream]]:
+    for edge in flow.edges.values():
+        if edge.create_table and edge.source in flow.streams:
+            yield edge, flow.streams[edge.source]
+
+
+def aggregates_see_batches(flow: Flow) -> Iterator[Finding]:
+    """F411: an aggregate of single messages."""
+    for worker in flow.workers.values():
+        if worker.aggregate and worker.batch_handler == "no":
+            at: Path = ("workers", worker.name)
+            values = {"name": shown(worker.name)}
+            yield Finding("F411", (*at, "aggregate"), values, because=((*at, "batch_handler"),))
+
+
+def least_batches_fit(flow: Flow) -> Iterator[Finding]:
+    """F412: waiting for more messages than are ever taken."""
+    for edge in flow.edges.values():
+        if edge.min_batch > edge.batch:
+            at: Path = ("edges", edge.name)
+            values = {"name": shown(edge.name), "min_batch": edge.min_batch, "batch": edge.batch}
+            yield Finding("F412", (*at, "min_batch"), values, because=((*at, "batch"),))
+
+
+def _accepting(flow: Flow) -> Iterator[Stream]:
+    return (stream for stream in flow.streams.values() if stream.accepts)
+
+
+def _sources(names: Iterable[str], section: str) -> tuple[Path, ...]:
+    return ((section,), *((section, name, "from") for name in names))

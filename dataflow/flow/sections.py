@@ -1,0 +1,279 @@
+"""Kinds of lists and mappings: several values, free content, named things, known keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dataflow.flow.findings import Finding, Mark, Path, dotted, guess, shown
+from dataflow.flow.kind import BAD, Kind, Place, Schema, entries_of, wrong
+from dataflow.flow.names import Names
+from dataflow.flow.tree import Entry, Leaf, Listing, Node, plain
+from dataflow.flow.values import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A list of values of one kind, none of them twice; with `single` also one value that is no list."""
+
+    each: Kind
+    single: bool = False
+    blank: tuple[Any, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Of what."""
+        return f"{self.each.words}, or a list of such" if self.single else f"a list: {self.each.words}"
+
+    def read(self, node: Node, place: Place) -> Any:
+        """A tuple; blanks stand for what could not be read."""
+        if self.single and isinstance(node, Leaf):
+            value = self.each.read(node, place)
+            return BAD if value is BAD else (value,)
+        if not isinstance(node, Listing):
+            return wrong(self, node, place)
+        if not node.items:
+            return place.report("F116", node.mark)
+        return tuple(self._items(node, place))
+
+    def _items(self, node: Listing, place: Place) -> Iterator[Any]:
+        seen: set[Any] = set()
+        for index, item in enumerate(node.items):
+            value = self.each.read(item, place.at(index))
+            if value in seen and value is not BAD:
+                place.at(index).report("F115", item.mark, found=shown(str(value)), where=dotted(place.path))
+            seen.add(value)
+            yield self.each.blank if value is BAD else value
+
+    def schema(self) -> Schema:
+        """An array."""
+        each = self.each.schema()
+        many = {"type": "array", "items": each, "minItems": 1, "uniqueItems": True}
+        return {"anyOf": [each, many]} if self.single else many
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """A mapping whose content is the user's own; kept as plain data."""
+
+    words: str = "a mapping"
+
+    @property
+    def blank(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def read(self, node: Node, place: Place) -> Any:
+        """The mapping."""
+        entries = entries_of(self, node, place)
+        return BAD if entries is None else {key: plain(entry.node) for key, entry in entries.items()}
+
+    def schema(self) -> Schema:
+        """An object."""
+        return {"type": ["object", "null"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A mapping from names to values of one kind."""
+
+    names: Names
+    each: Kind
+    empty: bool = True
+
+    @property
+    def blank(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    @property
+    def words(self) -> str:
+        """From what to what."""
+        return f"a mapping: name of {self.names.what} -> {self.each.words}"
+
+    def read(self, node: Node, place: Place) -> Any:
+        """A dict in the order written. What could not be read is a blank, so that its name is known all the same."""
+        entries = entries_of(self, node, place)
+        if entries is None:
+            return BAD
+        if not entries and not self.empty:
+            return place.report("F116", node.mark)
+        return {name: self._entry(name, entry, place.at(name)) for name, entry in entries.items()}
+
+    def _entry(self, name: str, entry: Entry, place: Place) -> Any:
+        self.names.refuse(name, entry.key_mark, place)
+        value = self.each.read(entry.node, place)
+        return self.each.blank if value is BAD else value
+
+    def schema(self) -> Schema:
+        """An object."""
+        return {
+            "type": ["object", "null"] if self.empty else "object",
+            "propertyNames": {"pattern": f"^{self.names.pattern}$"},
+            "additionalProperties": self.each.schema(),
+            **({} if self.empty else {"minProperties": 1}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a section: its name, the kind of its value, what it is for.
+
+    `default_words` says what happens without the key where `default` alone does not tell.
+    """
+
+    name: str
+    kind: Kind
+    doc: str
+    required: bool = False
+    default: Any = None
+    default_words: str = ""
+
+    @property
+    def absent(self) -> Any:
+        """What stands for the key where it is not written."""
+        return self.kind.blank if self.required else self.default
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping with known keys.
+
+    `refused` are keys with a code of their own, for what people are likely to write and may not. Of the keys
+    named in `exactly_one` one must be there and no other.
+    """
+
+    title: str
+    keys: tuple[Key, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    exactly_one: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Its keys."""
+        return "a mapping with " + ", ".join(key.name for key in self.keys)
+
+    @property
+    def blank(self) -> dict[str, Any]:
+        """Every key with what stands for it."""
+        return {key.name: key.absent for key in self.keys}
+
+    def read(self, node: Node, place: Place) -> Any:
+        """A dict with every key; absent ones have their default, broken ones their blank."""
+        entries = entries_of(self, node, place)
+        if entries is None:
+            return BAD
+        self._report_unknown(entries, place)
+        self._report_missing(entries, place)
+        self._report_rivals(entries, place)
+        return {key.name: self._value(key, entries.get(key.name), place.at(key.name)) for key in self.keys}
+
+    def _value(self, key: Key, entry: Entry | None, place: Place) -> Any:
+        if entry is None:
+            return key.absent
+        value = key.kind.read(entry.node, place)
+        return key.kind.blank if value is BAD else value
+
+    def _report_unknown(self, entries: Mapping[str, Entry], place: Place) -> None:
+        """Report unknown keys. The known one that was probably meant counts as wrong, too."""
+        known = [key.name for key in self.keys]
+        free = [name for name in known if name not in entries]
+        for name in [name for name in entries if name not in known]:
+            close = None if name in self.refused else guess(name, free)
+            self._report_key(name, close, entries[name].key_mark, place)
+
+    def _report_key(self, name: str, close: str | None, mark: Mark, place: Place) -> None:
+        place.at(close or name).report(
+            self.refused.get(name, "F101"),
+            mark,
+            key=shown(name),
+            where=dotted(place.path),
+            title=self.title,
+            guess=f" (did you mean {shown(close)}?)" if close else "",
+            known=", ".join(key.name for key in self.keys),
+        )
+
+    def _report_missing(self, entries: Mapping[str, Entry], place: Place) -> None:
+        for key in self.keys:
+            if key.required and key.name not in entries:
+                values = {"where": dotted(place.path), "key": key.name, "wanted": key.kind.words}
+                place.add(Finding("F102", (*place.path, key.name), values))
+
+    def _report_rivals(self, entries: Mapping[str, Entry], place: Place) -> None:
+        found = [name for name in entries if name in self.exactly_one]
+        if not self.exactly_one or len(found) == 1:
+            return
+        names = {"keys": ", ".join(self.exactly_one), "found": " and ".join(found) or "none"}
+        mark = entries[found[1]].key_mark if found else None
+        rivals = tuple((*place.path, name) for name in self.exactly_one)
+        place.add(Finding("F110", rivals[0], {"where": dotted(place.path), **names}, mark, rivals[1:]))
+
+    def schema(self) -> Schema:
+        """An object."""
+        required = [key.name for key in self.keys if key.required]
+        return {
+            "type": "object" if required else ["object", "null"],
+            "properties": {key.name: _with_doc(key) for key in self.keys},
+            "additionalProperties": False,
+            **({"required": required} if required else {}),
+            **({"oneOf": [{"required": [name]} for name in self.exactly_one]} if self.exactly_one else {}),
+        }
+
+
+def _with_doc(key: Key) -> Schema:
+    default = {"default": key.default} if isinstance(key.default, (str, int, float, bool)) else {}
+    return {"description": key.doc, **default, **key.kind.schema()}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A section whose keys depend on the word under one of them."""
+
+    tag: str
+    sections: Mapping[str, Section]
+
+    @property
+    def words(self) -> str:
+        """The words."""
+        return f"a mapping with {self.tag}: {' or '.join(self.sections)}"
+
+    @property
+    def blank(self) -> dict[str, Any]:
+        """As if the first word had been written."""
+        return next(iter(self.sections.values())).blank
+
+    def read(self, node: Node, place: Place) -> Any:
+        """What the chosen section reads. Without a word that can be read, the rest is not judged."""
+        entries = entries_of(self, node, place)
+        if entries is None:
+            return BAD
+        word = self._word(entries, place)
+        if word is None:
+            return {**self.blank, self.tag: ""}
+        section = self.sections[word]
+        return replace(section, refused=self._refused(word)).read(node, place)
+
+    def _word(self, entries: Mapping[str, Entry], place: Place) -> str | None:
+        if self.tag not in entries:
+            wanted = " or ".join(self.sections)
+            values = {"where": dotted(place.path), "key": self.tag, "wanted": wanted}
+            place.add(Finding("F102", place.path, values))
+            return None
+        found = Choice(tuple(self.sections)).read(entries[self.tag].node, place.at(self.tag))
+        if found is BAD:
+            place.findings[-1] = _about(place.findings[-1], place.path)
+        return None if found is BAD else str(found)
+
+    def _refused(self, word: str) -> Mapping[str, str]:
+        foreign = {key.name: "F112" for section in self.sections.values() for key in section.keys}
+        return {**foreign, **self.sections[word].refused}
+
+    def schema(self) -> Schema:
+        """One object schema per word."""
+        return {"oneOf": [section.schema() for section in self.sections.values()]}
+
+
+def _about(finding: Finding, path: Path) -> Finding:
+    """The same finding, counting for everything below a path."""
+    return Finding(finding.code, path, finding.values, finding.mark)

@@ -1,0 +1,237 @@
+"""Which keys a flow file has. The one list behind validation, defaults, the JSON Schema and docs/FLOW.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dataflow.flow.address import Address
+from dataflow.flow.fields import FieldName, Types
+from dataflow.flow.names import Name, Names
+from dataflow.flow.schedule import Schedule
+from dataflow.flow.sections import Free, Key, Named, OneOf, Section, Several
+from dataflow.flow.values import Choice, Flag, Number, Text, Whole
+
+_PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+_PART_RULE: Final = "letters, digits, _ . and -, beginning with a letter or digit, at most 100"
+
+FLOW_NAMES: Final = Names(
+    "a flow",
+    r"[a-z][a-z0-9_-]{0,63}",
+    "lower-case letters, digits, _ and -, beginning with a letter, at most 64",
+)
+CONNECTION_NAMES: Final = Names(
+    "a connection",
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
+    "letters, digits, _ and -, beginning with a letter or digit, at most 100",
+)
+STREAM_NAMES: Final = Names(
+    "a stream",
+    _PART,
+    _PART_RULE,
+    frozenset({"alarms", "edge", "flow", "idem", "live", "marker"}),  # they are keys beside the streams'
+)
+STEP_NAMES: Final = Names(
+    "a worker or an edge",
+    _PART,
+    _PART_RULE,
+    # other writers of streams, and what would read as a counter or a key of something else
+    frozenset({"dead", "door", "from", "hub", "replay", "counts", "groups"}),
+    reserved_prefix="from.",
+)
+COLUMNS: Final = Several(FieldName(also=frozenset({"_mid"})))
+
+CONNECTION: Final = Section(
+    "a connection",
+    (
+        Key("redis", Address("redis"), "address of a Redis server"),
+        Key("clickhouse", Address("clickhouse"), "address of a ClickHouse server"),
+        Key("mongo", Address("mongo"), "address of a MongoDB server"),
+    ),
+    refused={"handler": "F305"},
+    exactly_one=("redis", "clickhouse", "mongo"),
+)
+
+HUB: Final = Section(
+    "the hub",
+    (
+        Key("host", Text("a host name or address", r"[^\s/]+"), "where it listens", default="127.0.0.1"),
+        Key("port", Whole(1, 65535), "TCP port", default=24100),
+    ),
+    refused={"handler": "F305"},
+)
+
+ACCEPTS: Final = Section(
+    "accepts",
+    (
+        Key("task_for", Text(), "value of the message field task_for", required=True),
+        Key("function_type", Text(), "value of the message field function_type", required=True),
+    ),
+)
+
+KEEP: Final = Section(
+    "keep",
+    (
+        Key("messages", Whole(1, 10**9), "the newest so many"),
+        Key("hours", Number(0, above=True), "those of the last so many hours"),
+    ),
+    exactly_one=("messages", "hours"),
+)
+
+STREAM: Final = Section(
+    "a stream",
+    (
+        Key(
+            "on",
+            Text("the name of a Redis connection"),
+            "the server it lives on",
+            default_words="the first Redis connection",
+        ),
+        Key(
+            "direction",
+            Choice(("in", "out")),
+            "in: filled by the hub and by s2s edges, read by workers and edges; out: filled by workers, read by edges",
+            default_words="by the end of the name: `.stream_in`, `.stream_out`",
+        ),
+        Key("max_len", Whole(2, 10**9), "messages it holds before writers are told to wait", default=100_000),
+        Key("schema", Types(), "types of its fields; what does not fit is refused at the door"),
+        Key("accepts", ACCEPTS, "requests that the hub routes here"),
+        Key("keep", KEEP, "what stays in a stream that nothing reads"),
+    ),
+    refused={"handler": "F305"},
+)
+
+WORKER: Final = Section(
+    "a worker",
+    (
+        Key("from", Text("the name of a stream"), "the stream it reads", required=True),
+        Key("to", Several(Text("the name of a stream"), single=True), "where results go", default=()),
+        Key(
+            "handler",
+            Text("module:attribute", r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", "F109"),
+            "function or class that does the work; the module lies beside the flow file or is installed",
+            required=True,
+        ),
+        Key("params", Free("a mapping, given to `setup`"), "arguments of the handler's `setup`", default={}),
+        Key("processes", Whole(1, 1000), "processes on each machine", default=1),
+        Key("threads", Whole(1, 1000), "threads per process, for handlers that wait on I/O", default=1),
+        Key("batch", Whole(1, 500), "messages read at once", default=500),
+        Key("timeout_s", Number(0, above=True), "a handler that takes longer is ended", default=300.0),
+        Key("max_attempts", Whole(1, 1000), "failures alone before a message is a dead letter", default=5),
+        Key("lease_s", Number(1), "after so long without a sign of life others take over", default=15.0),
+        Key(
+            "batch_handler",
+            Choice(("no", "list", "dataframe")),
+            "what the handler is called with: one message, a list of them, a pandas DataFrame",
+            default="no",
+        ),
+        Key("aggregate", Flag(), "whether the results of a batch belong to no single message", default=False),
+    ),
+)
+
+ROUTE: Final = Section(
+    "route",
+    (
+        Key("by", FieldName(), "the field that decides", required=True),
+        Key(
+            "cases",
+            Named(Names("a value", r"[\s\S]*", "text"), Text("the name of a stream"), empty=False),
+            "value of the field, as it stands in the stream -> stream",
+            required=True,
+        ),
+        Key(
+            "other",
+            Text("the name of a stream"),
+            "stream for all other values",
+            default_words="they become dead letters",
+        ),
+    ),
+)
+
+
+def _edge(
+    kind: str,
+    doc: str,
+    specific: tuple[Key, ...],
+    batch: tuple[int, int],
+    exactly_one: tuple[str, ...] = (),
+) -> Section:
+    most, default = batch
+    return Section(
+        f"an edge of kind {kind}",
+        (
+            Key("kind", Choice((kind,)), doc, required=True),
+            Key("from", Text("the name of a stream"), "the stream it reads", required=True),
+            *specific,
+            Key("batch", Whole(1, most), "most messages moved at once", default=default),
+            Key("min_batch", Whole(1, most), "wait for so many ...", default=1),
+            Key("max_wait_s", Number(0), "... but not longer than this", default=1.0),
+            Key("lease_s", Number(1), "after so long without a sign of life others take over", default=30.0),
+            Key(
+                "delivery",
+                Choice(("exactly_once", "at_least_once")),
+                "at_least_once: also into a table where repeats cannot be told apart",
+                default="exactly_once",
+            ),
+            Key(
+                "join",
+                Choice(("start", "now")),
+                "where an edge begins that is added to a stream that has already flowed",
+                default="start",
+            ),
+            Key(
+                "task",
+                Schedule(),
+                "when it runs; see Schedules",
+                default_words="it runs all the time",
+            ),
+        ),
+        refused=dict.fromkeys(("handler", "params", "batch_handler", "aggregate"), "F305"),
+        exactly_one=exactly_one,
+    )
+
+
+S2S: Final = _edge(
+    "s2s",
+    "stream to stream",
+    (
+        Key("to", Text("the name of a stream"), "the target; or `route`"),
+        Key("route", ROUTE, "a target for each value of a field; or `to`"),
+    ),
+    batch=(500, 500),
+    exactly_one=("to", "route"),
+)
+
+S2CH: Final = _edge(
+    "s2ch",
+    "stream to ClickHouse table",
+    (
+        Key(
+            "to",
+            Text("<connection>.<table>", r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z_][A-Za-z0-9_]*", "F113"),
+            "the target table",
+            required=True,
+        ),
+        Key("create_table", Flag(), "make the table from the stream's schema if it is missing", default=False),
+        Key("columns", COLUMNS, "fields to store", default_words="those that the table has"),
+    ),
+    batch=(100_000, 10_000),
+)
+
+EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH})
+
+FILE: Final = Section(
+    "the file",
+    (
+        Key("flow", Name(FLOW_NAMES), "name of the flow; the prefix of all its keys in Redis", required=True),
+        Key(
+            "connections",
+            Named(CONNECTION_NAMES, CONNECTION),
+            "servers; each has one of the keys below",
+            default_words="`main` and `warehouse`, see Connections",
+        ),
+        Key("hub", HUB, "the HTTP door", default=HUB.blank),
+        Key("streams", Named(STREAM_NAMES, STREAM, empty=False), "streams by name", required=True),
+        Key("workers", Named(STEP_NAMES, WORKER), "workers by name", default={}),
+        Key("edges", Named(STEP_NAMES, EDGE), "edges by name", default={}),
+    ),
+)
