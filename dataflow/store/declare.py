@@ -133,8 +133,11 @@ def _let_go(flow: Flow, redis: Client, keys: Keys) -> tuple[list[Held], list[str
 def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bool = False) -> int:
     """Forget a reader. Returns how many messages wait for it: if any, nothing was changed unless `release` is set."""
     at, retry = keys.stream(stream), keys.retry(stream, group)
-    names = [at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups]
-    answer = script("undeclare").run(redis, names, [group, int(release)])
+    names = [
+        at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups, retry.counts,
+        keys.attempts(stream, group), keys.edge(group), keys.edge(group, retry=True),
+    ]  # fmt: skip
+    answer = script("undeclare").run(redis, names, [group, int(release), stream])
     return 0 if answer[0] == b"OK" else int(answer[1])
 
 

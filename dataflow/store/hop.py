@@ -123,7 +123,8 @@ class Hop:
 
     def renew(self, consumers: Sequence[str]) -> int:
         """Keep the claims of live consumers for another lease. Returns how many entries they hold."""
-        return sum(self._run("renew", [at.stream], [self._group, *consumers]) for at in self._lanes.values())
+        args = [self._group, *consumers]
+        return sum(self._run("renew", [at.stream, self._main.counts], args) for at in self._lanes.values())
 
     def hand_back(self, consumer: str, begun: Iterable[Entry] = ()) -> int:
         """Put all of a consumer's entries on the bench and remove it; `begun` are attempts that do not count."""
@@ -131,7 +132,8 @@ class Hop:
         marks = list(begun)
         for lane, at in self._lanes.items():
             ids = [entry.id for entry in marks if entry.lane == lane]
-            handed += self._run("handback", [at.stream, self._attempts], [self._group, consumer, lane, *ids])
+            keys = [at.stream, self._attempts, self._main.counts]
+            handed += self._run("handback", keys, [self._group, consumer, lane, *ids])
         return handed
 
     def begin(self, consumer: str, entry: Entry) -> int:
@@ -234,6 +236,8 @@ class Hop:
     def _refused(self, error: ResponseError) -> Exception:
         if "NOGROUP" in str(error):
             return NotDeclared(f"group {self._group!r} is missing on stream {self._stream!r}")
+        if "WRONGTYPE" in str(error):
+            return NotDeclared(f"a key of stream {self._stream!r} holds something else; nothing was written: {error}")
         return error
 
 
@@ -260,6 +264,8 @@ def _pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry,
         if isinstance(outcome, Out):
             more = len(outcome.messages)
             bytes_ = sum(sum(map(len, fields)) for _, fields in outcome.messages)
+        elif not isinstance(outcome, Drop):
+            bytes_ = sum(map(len, entry.fields))
         if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS or size + bytes_ > MAX_BYTES):
             yield piece
             piece, outputs, size = [], 0, 0

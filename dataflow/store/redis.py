@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ResponseError
 from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import TimeoutError as LinkTimeout
 from redis.retry import Retry
@@ -60,7 +60,8 @@ def call(client: Client, *args: Any) -> Any:
     except BusyLoadingError as error:
         raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
     except ResponseError as error:
-        if "OOM command not allowed" in str(error):
+        # Redis 7 says OOM as the error's code; 6.2 in the text of a script's error.
+        if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):
             raise ServerFull(f"Redis at {address(client)} is at its memory limit; nothing was written") from error
         raise
     except (LinkError, LinkTimeout, OSError) as error:

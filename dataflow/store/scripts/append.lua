@@ -4,6 +4,7 @@
 -- ARGV  1 writer  2 '1' if the record counts  3 record ttl (s)  4 body digest  5 request id  6 number of messages,
 --       then per message: stream number (1-based), number of arguments, field, value, ...
 -- Gives {'OK'} | {'SEEN', request id, count} | {'REUSED'} | {'FULL', stream number, depth, max_len} | {'WRONGTYPE', n}
+-- An error reply (nothing was written): a message that XADD would not take, or a counts key that is no hash.
 local writer, recorded = ARGV[1], ARGV[2] == '1'
 
 if recorded then
@@ -17,9 +18,11 @@ end
 local wanted = {}
 local at = 7
 while at <= #ARGV do
-  local number = tonumber(ARGV[at])
+  local number, n = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  local wrong = unfit(n)
+  if wrong then return wrong end
   wanted[number] = (wanted[number] or 0) + 1
-  at = at + 2 + tonumber(ARGV[at + 1])
+  at = at + 2 + n
 end
 for number, n in pairs(wanted) do
   local stream, counts = KEYS[2 * number], KEYS[2 * number + 1]

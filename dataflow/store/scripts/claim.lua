@@ -9,6 +9,8 @@ local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, to, from, lease_ms, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local BENCH = '-'
 
+local wrong = wrong_type('hash', groups, counts, tally)
+if wrong then return wrong end
 local rows
 if from == '' then
   rows = redis.call('XPENDING', stream, group, 'IDLE', lease_ms, '-', '+', count)

@@ -4,8 +4,9 @@
 -- KEYS  1 stream  2 groups  3 counts
 -- ARGV  1 max_len  2 '1' to make groups that are not declared yet, '0' to mend only  then per group: name, start | now
 -- Gives {'OK', names that were mended ...} | {'WRONGTYPE'}
+-- `<group>.joined` is set so that the books of a new reader begin balanced: what was added and is not for it to do.
 local stream, groups, counts = KEYS[1], KEYS[2], KEYS[3]
-if not is_stream(stream) then return {'WRONGTYPE'} end
+if not is_stream(stream) or wrong_type('hash', groups, counts) then return {'WRONGTYPE'} end
 
 -- The id after which a lost group goes on: everything up to it is finished.
 local function resume_after(frontier)
@@ -23,23 +24,38 @@ local function create(group, after, read)
   end
 end
 
+-- What the books say a group has finished, from an earlier time under the same name.
+local function finished(group)
+  local sum = 0
+  for _, way in ipairs({'handled', 'filtered', 'dead', 'released', 'lost'}) do
+    sum = sum + tonumber(redis.call('HGET', counts, group .. '.' .. way) or '0')
+  end
+  return sum
+end
+
 local existing = groups_of(stream)
 local mended = {'OK'}
+permit(counts)
 redis.call('HSET', counts, 'max_len', ARGV[1])
 for i = 3, #ARGV, 2 do
   local group, join = ARGV[i], ARGV[i + 1]
   local frontier = redis.call('HGET', groups, group)
-  local before_it = added(stream, counts)
-  if join ~= 'now' then before_it = before_it - redis.call('XLEN', stream) end
   if frontier and not existing[group] then
     redis.call('XGROUP', 'CREATE', stream, group, resume_after(frontier), 'MKSTREAM')
     mended[#mended + 1] = group
   elseif not frontier and ARGV[2] == '1' then
-    if not existing[group] then create(group, join == 'now' and '$' or '0-0', before_it) end
+    local all = added(stream, counts)
+    if not existing[group] and join == 'now' then
+      create(group, '$', all)
+    elseif not existing[group] then
+      create(group, '0-0', all - redis.call('XLEN', stream))
+    end
     local info = groups_of(stream)[group]
-    local _, stands = standing(stream, group, info['last-delivered-id'])
+    local after = info['last-delivered-id']
+    local _, stands = standing(stream, group, after)
+    local to_do = info['pending'] + count_after(stream, after)
     redis.call('HSET', groups, group, stands)
-    redis.call('HSET', counts, group .. '.joined', before_it)
+    redis.call('HSET', counts, group .. '.joined', all - to_do - finished(group))
   end
 end
 return mended

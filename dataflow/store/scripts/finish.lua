@@ -10,6 +10,7 @@
 --         dead: reason, error, attempts
 --         park: due (ms), attempts
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
+-- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
@@ -23,10 +24,17 @@ for i = 1, n_entries do
   if entry.kind == 'out' then
     entry.n = tonumber(ARGV[at])
     at = at + 1
-    for _ = 1, entry.n do at = at + 2 + tonumber(ARGV[at + 1]) end
+    for _ = 1, entry.n do
+      local n = tonumber(ARGV[at + 1])
+      local wrong = unfit(n)
+      if wrong then return wrong end
+      at = at + 2 + n
+    end
   elseif entry.kind == 'dead' then
+    entry.reason, entry.error, entry.attempts = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     at = at + 3
   elseif entry.kind == 'park' then
+    entry.due, entry.attempts = ARGV[at], ARGV[at + 1]
     at = at + 2
   end
   entries[i] = entry
@@ -46,8 +54,14 @@ if together and #lost > 0 then mine = {} end
 if #mine == 0 then return {'OK', 0, unpack(lost)} end
 
 -- Is there room, and is everything what it should be?
+local wrong = wrong_type('hash', groups, counts, tally, attempts) or wrong_type('zset', parked)
+if wrong then return wrong end
 local wanted, n_dead = {}, 0
 for _, entry in ipairs(mine) do
+  if entry.kind == 'park' and #fields_of(stream, entry.id) > MAX_PARTS then
+    entry.kind, entry.reason = 'dead', 'too_many_fields'
+    entry.error = 'a message of more than ' .. MAX_PARTS / 2 .. ' fields cannot come back'
+  end
   if entry.kind == 'out' then
     local part = entry.first + 1
     for _ = 1, entry.n do
@@ -78,9 +92,8 @@ local ids, marks = {}, {}
 for i, entry in ipairs(mine) do
   ids[i] = entry.id
   marks[i] = lane .. '/' .. entry.id
-  local part = entry.first
   if entry.kind == 'out' then
-    part = part + 1
+    local part = entry.first + 1
     for _ = 1, entry.n do
       local n = tonumber(ARGV[part + 1])
       redis.call('XADD', KEYS[7 + 2 * tonumber(ARGV[part])], '*', unpack(ARGV, part + 2, part + 1 + n))
@@ -90,16 +103,12 @@ for i, entry in ipairs(mine) do
     n_handled = n_handled + 1
   elseif entry.kind == 'drop' then
     n_dropped = n_dropped + 1
+  elseif entry.kind == 'dead' then
+    redis.call('XADD', dead, '*', '_dead_reason', entry.reason, '_dead_error', entry.error, '_dead_attempts',
+      entry.attempts, '_dead_lane', lane, '_dead_id', entry.id, unpack(as_kept(fields_of(stream, entry.id))))
   else
-    local found = redis.call('XRANGE', stream, entry.id, entry.id)
-    local fields = found[1] and found[1][2] or {}
-    if entry.kind == 'dead' then
-      redis.call('XADD', dead, '*', '_dead_reason', ARGV[part], '_dead_error', ARGV[part + 1],
-        '_dead_attempts', ARGV[part + 2], '_dead_lane', lane, '_dead_id', entry.id, unpack(fields))
-    else
-      local message = cmsgpack.pack({lane .. '/' .. entry.id, ARGV[part + 1], fields})
-      redis.call('ZADD', parked, ARGV[part], message)
-    end
+    local message = cmsgpack.pack({lane .. '/' .. entry.id, entry.attempts, fields_of(stream, entry.id)})
+    redis.call('ZADD', parked, entry.due, message)
   end
 end
 in_chunks('XACK', stream, ids, group)

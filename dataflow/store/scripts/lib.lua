@@ -72,6 +72,12 @@ local function as_kept(fields)
   return {'_dead_packed', cmsgpack.pack(fields)}
 end
 
+-- The fields of an entry; none if it is gone.
+local function fields_of(stream, id)
+  local found = redis.call('XRANGE', stream, id, id)
+  return found[1] and found[1][2] or {}
+end
+
 -- A flat reply (name, value, ...) as a table.
 local function as_table(flat)
   local result = {}

@@ -1,18 +1,23 @@
 -- Give dead letters back to the group that could not handle them, with their attempts forgotten.
 --
 -- KEYS  1 dead stream  2 dead counts  3 retry stream  4 retry counts  5 tally (counts of the main stream)
+--       6 groups (of the main stream)
 -- ARGV  1 group, then ids of dead letters
--- Gives the number moved; ids that are not there any more are passed over.
+-- Gives {'OK', number moved} | {'UNDECLARED'} (no one would read them). Passed over: ids that are not there any more or
+-- come twice, and letters that are kept packed.
 local dead, dead_counts, retry, retry_counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local group = ARGV[1]
-if not is_stream(retry) then return redis.error_reply('WRONGTYPE ' .. retry .. ' is not a stream') end
+local wrong = wrong_type('stream', dead, retry) or wrong_type('hash', dead_counts, retry_counts, tally)
+if wrong then return wrong end
+if redis.call('HEXISTS', KEYS[6], group) == 0 then return {'UNDECLARED'} end
 
-local found = {}
+local found, seen = {}, {}
 for i = 2, #ARGV do
-  local entry = redis.call('XRANGE', dead, ARGV[i], ARGV[i])[1]
-  if entry then found[#found + 1] = entry end
+  local entry = not seen[ARGV[i]] and redis.call('XRANGE', dead, ARGV[i], ARGV[i])[1]
+  if entry and #entry[2] <= MAX_PARTS + 10 and not as_table(entry[2])['_dead_packed'] then found[#found + 1] = entry end
+  seen[ARGV[i]] = true
 end
-if #found == 0 then return 0 end
+if #found == 0 then return {'OK', 0} end
 permit(dead_counts)
 local ids = {}
 for i, entry in ipairs(found) do
@@ -36,4 +41,4 @@ in_chunks('XDEL', dead, ids)
 redis.call('HINCRBY', dead_counts, 'removed', #ids)
 redis.call('HINCRBY', retry_counts, 'from.dead', #ids)
 redis.call('HINCRBY', tally, group .. '.dead', -#ids)
-return #ids
+return {'OK', #ids}

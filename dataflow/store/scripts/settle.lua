@@ -12,6 +12,8 @@ if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return {'FENCED'} end
 if state[3] ~= ARGV[4] or state[4] ~= ARGV[5] then return {'OTHER'} end
 local info = groups_of(stream)[group]
 if not info then return redis.error_reply('NOGROUP ' .. group .. ' is missing on ' .. stream) end
+local wrong = wrong_type('hash', groups, counts, tally)
+if wrong then return wrong end
 local last, count = state[5], tonumber(state[6])
 local n_dead = (#ARGV - 8) / 2
 if n_dead > 0 then
@@ -22,10 +24,8 @@ end
 
 redis.call('HDEL', lane, '')
 for i = 9, #ARGV, 2 do
-  local found = redis.call('XRANGE', stream, ARGV[i], ARGV[i])
-  local fields = found[1] and found[1][2] or {}
   redis.call('XADD', dead, '*', '_dead_reason', 'refused', '_dead_error', ARGV[i + 1], '_dead_attempts', '1',
-    '_dead_lane', ARGV[8], '_dead_id', ARGV[i], unpack(fields))
+    '_dead_lane', ARGV[8], '_dead_id', ARGV[i], unpack(as_kept(fields_of(stream, ARGV[i]))))
 end
 redis.call('HSET', lane, 'position', last, 'seq', ARGV[4], 'until_ms', now_ms() + tonumber(ARGV[3]))
 redis.call('HDEL', lane, 'open_seq', 'open_digest', 'open_first', 'open_last', 'open_count', 'open_verdict',

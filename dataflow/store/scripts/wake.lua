@@ -2,11 +2,12 @@
 --
 -- KEYS  1 parked  2 retry stream  3 retry counts
 -- ARGV  1 group  2 count
--- Gives the number moved.
+-- Gives the number moved. None of them is longer than XADD can take; `finish` sees to that.
 local parked, retry, counts, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local due = redis.call('ZRANGEBYSCORE', parked, '-inf', now_ms(), 'LIMIT', 0, ARGV[2])
 if #due == 0 then return 0 end
-if not is_stream(retry) then return redis.error_reply('WRONGTYPE ' .. retry .. ' is not a stream') end
+local wrong = wrong_type('stream', retry) or wrong_type('hash', counts)
+if wrong then return wrong end
 
 local META = {['_attempt'] = true, ['_origin'] = true}
 permit(counts)
