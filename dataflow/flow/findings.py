@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from dataflow.errors import Problem
 from dataflow.flow.codes import CODES
+from dataflow.masking import mask_urls
 
 Path = tuple[str | int, ...]
 """Where a value stands: ("workers", "score", "to", 0)."""
@@ -57,7 +58,8 @@ def dotted(path: Path) -> str:
 
 
 def shown(text: str, limit: int = 60, *, quote: bool = True) -> str:
-    """Text for a message: on one line, quoted, not too long, printable by any terminal."""
+    """Text for a message: on one line, quoted, not too long, printable by any terminal, no password of a URL in it."""
+    text = mask_urls(text)
     short = text if len(text) <= limit else text[: limit - 3] + "..."
     plain = ascii(short) if not short.isprintable() else repr(short)
     return plain if quote else plain[1:-1]
