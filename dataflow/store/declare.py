@@ -118,7 +118,7 @@ def _join(flow: Flow, group: str) -> str:
 
 def _let_go(flow: Flow, redis: Client, keys: Keys) -> tuple[list[Held], list[str]]:
     held, dropped = [], []
-    for stream in _declared_streams(redis, keys):
+    for stream in declared_streams(redis, keys):
         wanted = flow.readers(stream) if stream in flow.streams else ()
         for group in _groups(redis, keys.stream(stream)):
             if group not in wanted:
@@ -141,7 +141,8 @@ def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bo
     return 0 if answer[0] == b"OK" else int(answer[1])
 
 
-def _declared_streams(redis: Client, keys: Keys) -> list[str]:
+def declared_streams(redis: Client, keys: Keys) -> list[str]:
+    """Every stream that has readers in Redis, of this flow file or a former one. Goes through all keys of the server."""
     prefix, suffix = f"{{{keys.flow}}}:", ":groups"
     cursor, found = b"0", set()
     while True:
