@@ -1,0 +1,237 @@
+"""The sink of `s2ch` edges: one INSERT per batch, and each row once.
+
+How a batch that was applied before is recognised (`mode`):
+
+| mode | where | how |
+|---|---|---|
+| token | the table remembers blocks (22.2 and later) | the server drops a block whose token it knows |
+| readback | a MergeTree with a `_mid` column | before a batch is sent again, its ids are looked up; the rest is sent |
+| none | any other table, if the edge says `delivery: at_least_once` | not at all |
+
+A batch in doubt for ten minutes is looked up in mode `token` too, where there is a `_mid`: the table forgets blocks.
+A batch is one INSERT, and as such all or nothing (per partition). Only where messages lack fields whose columns have
+a DEFAULT is it several, each with a token of its own; after an interruption the rest follows with the next attempt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from dataflow.errors import BatchConflict, OutcomeUnknown, TargetRefused
+from dataflow.flow.spec import Edge, Schema
+from sync.sink import Batch, Marker, Mode, Prepared, Row, Verdict
+from sync.sinks.clickhouse import ddl
+from sync.sinks.clickhouse.backend import Backend, Insert, InsertFailed
+from sync.sinks.clickhouse.plan import Plan, make_plan
+from sync.sinks.clickhouse.table import Table, TableName, read_table
+from sync.sinks.clickhouse.typing import Block, Typed, type_rows
+
+_log = logging.getLogger(__name__)
+
+TRUST_TOKEN_MS = 600_000
+"""For how long a batch in doubt is left to its token alone."""
+
+_BEFORE_ANY_WRITE = frozenset({6, 16, 27, 53, 60, 62, 70, 72, 81, 115, 117, 164, 242, 252, 349, 469, 497})
+"""What a table without views raises before it writes: parse, type, null, name, access, constraint, partitions."""
+
+
+class ClickHouseSink:
+    """Writes the batches of one edge into one table. See `sync.sink.Sink`.
+
+    Args:
+        edge: kind s2ch.
+        schema: of the edge's source stream, for `create_table`.
+        backend: opened and closed by the sink.
+        now_ms: the clock that frozen batches are stamped with.
+    """
+
+    def __init__(
+        self,
+        edge: Edge,
+        schema: Schema | None,
+        backend: Backend,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        if edge.table is None:
+            raise ValueError(f"edge {edge.name!r} is no s2ch edge: it names no table")
+        self._edge = edge
+        self._schema = schema
+        self._backend = backend
+        self._now_ms = now_ms
+        self._name = TableName.read(edge.table)
+        self._table: Table | None = None
+        self._plan: Plan | None = None
+        self._in_doubt: str | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """How duplicates are recognised."""
+        return self._opened()[0].mode
+
+    def open(self) -> None:
+        """Connect, make the table if the edge says so, learn its columns. Raises ServerAway, TargetRefused."""
+        self._backend.open()
+        if self._edge.create_table:
+            self._backend.execute(ddl.create_database(self._name))
+            self._backend.execute(ddl.create_table(self._name, self._schema))
+        self._learn()
+        if self._edge.create_table:
+            self._report_differences()
+
+    def handshake(self, lineage: str, epoch: int) -> Marker | None:
+        """Fence older runners. A table keeps no marker: always None. Raises Fenced, ServerAway."""
+        self._backend.fence(lineage, epoch)
+        return None
+
+    def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
+        """Type rows against the table, or repeat that from a verdict, whatever the table is like by now."""
+        if verdict is None:
+            plan = self._opened()[1]
+            typed = type_rows(rows, plan)
+            return Prepared(Verdict(refused=typed.refused, extra=plan.to_json()), typed)
+        typed = type_rows(rows, Plan.from_json(verdict.extra), verdict.skip | verdict.refused.keys())
+        if typed.refused:
+            raise TargetRefused(
+                f"edge {self._edge.name!r}: the open batch was typed by another version of dataflow, which took rows "
+                "that this one refuses: settle it with that version"
+            )
+        return Prepared(verdict, typed)
+
+    def write(self, batch: Batch, prepared: Prepared) -> int:
+        """Insert a batch and return how many rows it has in the table.
+
+        Raises:
+            ServerAway, TargetRefused: nothing was written.
+            Fenced: an older runner; nothing was written.
+            BatchConflict: the table was altered since the batch was frozen; carries the entries that are in it.
+            OutcomeUnknown: send the same batch again.
+        """
+        typed: Typed = prepared.payload
+        table, _ = self._opened()
+        again = batch.resent or batch.token == self._in_doubt
+        with self._backend.turn(self._name, batch.lineage, batch.epoch):
+            self._in_doubt = batch.token
+            try:
+                self._send(batch, typed, table, again)
+            except InsertFailed as error:
+                self._account_for(error, batch, prepared, again)
+            self._in_doubt = None
+        return typed.size
+
+    def close(self) -> None:
+        """Let go of the back end. Safe to call twice."""
+        self._backend.close()
+
+    def _send(self, batch: Batch, typed: Typed, table: Table, again: bool) -> None:
+        blocks: Sequence[Block] = typed.blocks
+        tokens = _tokens(batch.token, blocks)
+        if again and self._must_look(batch, table, blocks):
+            there = self._present(blocks)
+            blocks = [block.without(there) for block in blocks]
+            tokens = [_token_of_rest(token, block) for token, block in zip(tokens, blocks, strict=True)]
+        for block, token in zip(blocks, tokens, strict=True):
+            if block.rows:
+                self._backend.insert(Insert(self._name, block.columns, block.values, _sent_token(token, table)))
+
+    def _must_look(self, batch: Batch, table: Table, blocks: Sequence[Block]) -> bool:
+        if table.mode == "token" and self._now_ms() - batch.frozen_ms < TRUST_TOKEN_MS:
+            return False
+        if table.mode == "none":
+            return False
+        if all(block.mids for block in blocks):
+            return True
+        _log.warning(
+            "a batch long in doubt is sent again by its token alone: the table has no `_mid` to look it up by",
+            extra={"edge": self._edge.name, "table": str(self._name), "batch": batch.token},
+        )
+        return False
+
+    def _present(self, blocks: Sequence[Block]) -> set[bytes]:
+        return self._backend.present(self._name, {mid for block in blocks for mid in block.mids})
+
+    def _account_for(self, error: InsertFailed, batch: Batch, prepared: Prepared, again: bool) -> None:
+        """An INSERT failed: find out what that means for the batch. Returns if all of it is in the table."""
+        table = read_table(self._backend, self._name)
+        if table is None:
+            raise TargetRefused(f"edge {self._edge.name!r}: table {self._name} is gone ({error})") from error
+        if not Plan.from_json(prepared.verdict.extra).fits(table):
+            return self._reconcile(error, batch, prepared.payload, again)
+        if error.code in _BEFORE_ANY_WRITE and not table.feeds:
+            raise TargetRefused(f"edge {self._edge.name!r}: table {self._name} refuses the batch: {error}") from error
+        raise OutcomeUnknown(f"edge {self._edge.name!r}: the INSERT into {self._name} failed: {error}") from error
+
+    def _reconcile(self, error: InsertFailed, batch: Batch, typed: Typed, again: bool) -> None:
+        """The table was altered under a frozen batch: settle what is in it, let the rest be frozen anew."""
+        table = self._learn()
+        if again and not (table.has_mid and all(block.mids for block in typed.blocks)):
+            raise OutcomeUnknown(
+                f"edge {self._edge.name!r}: table {self._name} was altered while a batch was in doubt, and has no "
+                f"`_mid` to look it up by: undo the change until the batch is settled ({error})"
+            ) from error
+        there = self._present(typed.blocks) if again else set()
+        applied = [
+            batch.ids[row]
+            for block in typed.blocks
+            for row, mid in zip(block.rows, block.mids, strict=False)
+            if mid in there
+        ]
+        if len(applied) < typed.size:
+            raise BatchConflict(
+                f"edge {self._edge.name!r}: table {self._name} was altered since the batch was frozen",
+                applied,
+                batch.seq,
+            ) from error
+
+    def _learn(self) -> Table:
+        table = read_table(self._backend, self._name)
+        if table is None:
+            raise TargetRefused(
+                f"edge {self._edge.name!r}: there is no table {self._name}: set `create_table: true`, or make it:\n"
+                f"{ddl.create_table(self._name, self._schema)}"
+            )
+        self._check_mode(table)
+        self._table, self._plan = table, make_plan(table, self._edge.columns)
+        return table
+
+    def _check_mode(self, table: Table) -> None:
+        if table.mode == "none" and self._edge.delivery != "at_least_once":
+            raise TargetRefused(
+                f"edge {self._edge.name!r}: table {self._name} ({table.engine}) cannot recognise a batch that is sent "
+                f"again; {_remedy(table)}, or set `delivery: at_least_once`"
+            )
+
+    def _report_differences(self) -> None:
+        table, _ = self._opened()
+        for difference in ddl.differences(table, self._schema):
+            _log.warning(
+                "the table is not as the stream's schema would make it",
+                extra={"edge": self._edge.name, "table": str(self._name), "difference": difference},
+            )
+
+    def _opened(self) -> tuple[Table, Plan]:
+        if self._table is None or self._plan is None:
+            raise RuntimeError("the sink is not open: call open()")
+        return self._table, self._plan
+
+
+def _tokens(token: str, blocks: Collection[Block]) -> list[str]:
+    return [token] if len(blocks) == 1 else [f"{token}.{n}" for n in range(len(blocks))]
+
+
+def _token_of_rest(token: str, block: Block) -> str:
+    """Part of a block is another block: under the whole one's token the server might drop it."""
+    rest = hashlib.blake2b(b"\0".join(block.mids), digest_size=8).hexdigest()
+    return f"{token}-rest-{rest}"
+
+
+def _sent_token(token: str, table: Table) -> str | None:
+    return token if table.mode == "token" else None
+
+
+def _remedy(table: Table) -> str:
+    if not table.keeps_rows:
+        return "use a table of the MergeTree family"
+    return f"run {ddl.remember_blocks(table.name)}"

@@ -1,0 +1,208 @@
+"""Into streams of one Redis, each batch once: the target keeps a marker per lineage.
+
+A message is forwarded as it stands. Its path gets this edge and the time at which the batch was frozen, so that a
+repeated batch is the same to the byte. What is only meant for the source (`_attempt`, `_origin`) stays behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from dataflow.errors import InvalidMessage
+from dataflow.faults import show
+from dataflow.flow.spec import Edge, Flow, Route
+from dataflow.message import ATTEMPT, MAX_FIELDS, MID, PATH, Codec, child_id, extend_path, foreign_id
+from dataflow.store.keys import Keys
+from dataflow.store.redis import Client
+from dataflow.store.target import StreamTarget
+from sync.sink import Batch, Marker, Mode, Prepared, Refusal, Row, Verdict
+
+ORIGIN: Final = b"_origin"
+MOST_PARTS: Final = 2 * (MAX_FIELDS + 8)
+"""Names and values of the largest message, with room for the fields of ours."""
+
+Judge = Callable[[Row], Refusal | None]
+
+
+class StreamSink:
+    """Places batches in the target streams of an s2s edge. Mode `marker`: exactly once, whoever sends and how often.
+
+    Args:
+        flow, edge: as declared.
+        redis: the server of the target streams; it may be another than the source's. Not closed here.
+    """
+
+    def __init__(self, flow: Flow, edge: Edge, redis: Client) -> None:
+        self._edge = edge
+        self._redis = redis
+        self._keys = Keys(flow.name)
+        self._keeps_mid = flow.keeps_mid(edge.name)
+        self._streams = list(edge.target_streams)
+        self._choose = _chooser(edge, self._streams)
+        self._judges = [_judge(flow, name) for name in self._streams]
+        self._takes_all = edge.route is None and flow.streams[self._streams[0]].schema is None
+        self._target = StreamTarget(redis, self._keys, edge.name, self._streams)
+
+    @property
+    def mode(self) -> Mode:
+        """`marker`."""
+        return "marker"
+
+    def open(self) -> None:
+        """Nothing to learn: the streams are declared in the flow."""
+
+    def close(self) -> None:
+        """Nothing to let go of: the client is shared."""
+
+    def handshake(self, lineage: str, epoch: int) -> Marker:
+        """Shut out runners with a lower epoch; see Sink."""
+        known = self._target.handshake(lineage, epoch)
+        return Marker(known.seq, known.epoch, known.digest)
+
+    def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
+        """Choose the target of each row and refuse what fits none. The payload is (row index, target number) pairs."""
+        verdict = verdict or self._decide(rows)
+        targets = verdict.extra["to"]
+        chosen: Iterator[int] | Sequence[int] = [targets] * len(rows) if isinstance(targets, int) else targets
+        left_out = verdict.refused.keys() | verdict.skip
+        return Prepared(verdict, [pair for pair in enumerate(chosen) if pair[0] not in left_out])
+
+    def write(self, batch: Batch, prepared: Prepared) -> int:
+        """Place the batch; see Sink. Returns the rows that are at the target by it or were there before."""
+        verdict = prepared.verdict
+        forward = _Forward(self._edge, batch.frozen_ms, keeps_mid=verdict.extra["keeps_mid"])
+        messages = [(target, forward(batch.rows[index], batch.ids[index])) for index, target in prepared.payload]
+        there = [id_ for index, id_ in enumerate(batch.ids) if index not in verdict.refused]
+        target = self._target_of(verdict.extra["streams"])
+        target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages)
+        return len(there)
+
+    def _decide(self, rows: Sequence[Row]) -> Verdict:
+        chosen: list[int] = []
+        refused: dict[int, Refusal] = {}
+        if self._takes_all and max(map(len, rows)) <= MOST_PARTS:
+            return Verdict(extra=self._extra(0))
+        for index, row in enumerate(rows):
+            target = self._choose(row)
+            if isinstance(target, int):
+                why = self._judges[target](row)
+            else:
+                why, target = target, 0
+            chosen.append(target)
+            if why is not None:
+                refused[index] = why
+        return Verdict(refused, extra=self._extra(0 if len(self._streams) == 1 else chosen))
+
+    def _extra(self, to: int | list[int]) -> dict[str, Any]:
+        """What decides the content beside the rows: target of all rows or of each, and what becomes of message ids."""
+        return {"streams": self._streams, "to": to, "keeps_mid": self._keeps_mid}
+
+    def _target_of(self, streams: Sequence[str]) -> StreamTarget:
+        """Where a batch goes was frozen with it; the flow may have changed since."""
+        if list(streams) == self._streams:
+            return self._target
+        return StreamTarget(self._redis, self._keys, self._edge.name, streams)
+
+
+class _Forward:
+    """Makes the entry that a target gets out of the entry that was read."""
+
+    def __init__(self, edge: Edge, at_ms: int, *, keeps_mid: bool) -> None:
+        self._edge = edge
+        self._at_ms = at_ms
+        self._keeps_mid = keeps_mid
+        self._hop = extend_path("", edge.name, at_ms).encode()
+
+    def __call__(self, row: Row, id_: bytes) -> Row:
+        usual = len(row) > 3 and row[0] == MID and row[2] == PATH and row[3] and ATTEMPT not in row
+        if usual and ORIGIN not in row and self._keeps_mid:
+            fields = row.copy()
+            fields[3] = b"%b>%b" % (row[3], self._hop)
+            return fields
+        return self._slowly(row, id_)
+
+    def _slowly(self, row: Row, id_: bytes) -> Row:
+        own = dict(zip(row[::2], row[1::2], strict=True))
+        mid = _text(own.get(MID)) or foreign_id(self._edge.source, _entry_id(own, id_))
+        if not self._keeps_mid:
+            mid = child_id(mid, self._edge.name, 0)
+        path = extend_path(_text(own.get(PATH)), self._edge.name, self._at_ms)
+        fields = [MID, mid.encode(errors="surrogateescape"), PATH, path.encode(errors="surrogateescape")]
+        for name, value in zip(row[::2], row[1::2], strict=True):
+            if name not in (MID, PATH, ATTEMPT, ORIGIN):
+                fields += (name, value)
+        return fields
+
+
+def _entry_id(own: Mapping[bytes, bytes], id_: bytes) -> str:
+    """The id that the entry had in the source stream: a message that came back has another in the retry lane."""
+    return _text(own.get(ORIGIN, b"").partition(b"/")[2] or id_)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="surrogateescape")
+
+
+def _chooser(edge: Edge, streams: Sequence[str]) -> Callable[[Row], int | Refusal]:
+    """How the target of a row is found: its number in `streams`, or why there is none."""
+    if edge.route is None:
+        return lambda row: 0
+    return _Router(edge.route, streams)
+
+
+class _Router:
+    """Chooses by the text of one field."""
+
+    def __init__(self, route: Route, streams: Sequence[str]) -> None:
+        numbers = {name: number for number, name in enumerate(streams)}
+        self._by = route.by.encode()
+        self._cases = {value.encode(): numbers[name] for value, name in route.cases.items()}
+        self._other = None if route.other is None else numbers[route.other]
+
+    def __call__(self, row: Row) -> int | Refusal:
+        value = _value(row, self._by)
+        number = self._other if value is None else self._cases.get(value, self._other)
+        if number is not None:
+            return number
+        field = self._by.decode()
+        if value is None:
+            return Refusal(field, "", "the route decides by this field, which is absent or null, and has no `other`")
+        return Refusal(field, "", f"no case of the route is for {show(value)}, and it has no `other`")
+
+
+def _value(row: Row, name: bytes) -> bytes | None:
+    """The value of a field; None if it is absent."""
+    at = -1
+    while True:
+        try:
+            at = row.index(name, at + 1)
+        except ValueError:
+            return None
+        if at % 2 == 0:
+            return row[at + 1]
+
+
+def _judge(flow: Flow, stream: str) -> Judge:
+    """Whether a row may be placed in a stream: it fits the stream's schema, and an entry can hold it."""
+    declared = flow.streams[stream].schema
+    if declared is None:
+        return _judge_size
+    codec = Codec(declared)
+
+    def judge(row: Row) -> Refusal | None:
+        try:
+            codec.decode(row)
+        except InvalidMessage as error:
+            fault = error.faults[0]
+            known: Any = declared.get(fault.field)
+            return Refusal(fault.field, known.type if known else "", f"{fault.text} (stream {stream})")
+        return _judge_size(row)
+
+    return judge
+
+
+def _judge_size(row: Row) -> Refusal | None:
+    if len(row) <= MOST_PARTS:
+        return None
+    return Refusal("", "", f"{len(row) // 2} fields; a message has at most {MAX_FIELDS}")
