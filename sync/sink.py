@@ -16,9 +16,11 @@ Every sink passes the contract suite in `tests/sync/sink_contract.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 Mode = Literal["token", "readback", "upsert", "marker", "none"]
 """How a sink recognises a batch that it has applied before. `none` means at-least-once."""
@@ -48,6 +50,23 @@ class Verdict:
     refused: Mapping[int, Refusal] = field(default_factory=dict)
     skip: frozenset[int] = frozenset()
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The verdict as text. The same verdict always gives the same text, so it may go into a digest."""
+        body = {
+            "refused": [[index, why.field, why.type, why.reason] for index, why in sorted(self.refused.items())],
+            "skip": list(_runs(sorted(self.skip))),
+            "extra": self.extra,
+        }
+        return msgspec.json.encode(body, order="sorted").decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Verdict:
+        """The verdict that `to_json` wrote. `extra` comes back as JSON has it: lists for tuples, text for keys."""
+        body = msgspec.json.decode(text)
+        refused = {index: Refusal(*why) for index, *why in body["refused"]}
+        skip = frozenset(index for first, last in body["skip"] for index in range(first, last + 1))
+        return cls(refused, skip, body["extra"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +99,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What the target remembers of a lineage: the last sequence number it applied, and by which epoch."""
+    """What the target remembers of a lineage: the last batch it applied, and the epoch that it had seen."""
 
     seq: int
     epoch: int
+    digest: str = ""
 
 
 class Sink(Protocol):
@@ -118,3 +138,18 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of the connection. Safe to call twice."""
+
+
+def _runs(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Ascending indexes as (first, last) of each run without a gap."""
+    first = last = None
+    for index in indexes:
+        if first is None or last is None:
+            first = last = index
+        elif index == last + 1:
+            last = index
+        else:
+            yield first, last
+            first = last = index
+    if first is not None and last is not None:
+        yield first, last

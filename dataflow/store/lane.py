@@ -2,6 +2,8 @@
 
 A lane reads by position. Before anything of a batch is sent it is frozen here; it is settled here only after the
 target has acknowledged it. The lease's (epoch, nonce) fences; the batch's (lineage, seq, digest) identifies.
+
+Stream ids are pairs of whole numbers; `id_order` is how they are compared.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 from redis.exceptions import ResponseError
 
 from dataflow.errors import DataflowError, Fenced, NotDeclared, StreamFull
@@ -19,13 +22,16 @@ from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
 
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
 class LeaseHeld(DataflowError):
-    """Another runner works on this edge right now."""
+    """Another runner works on this edge right now. `holder` is its nonce."""
 
     exit_code = 6
 
-    def __init__(self, edge: str, left_ms: int) -> None:
-        self.edge, self.left_ms = edge, left_ms
+    def __init__(self, edge: str, left_ms: int, holder: str = "") -> None:
+        self.edge, self.left_ms, self.holder = edge, left_ms, holder
         super().__init__(f"edge {edge!r} is being run by another process (its lease ends in {left_ms} ms)")
 
 
@@ -44,7 +50,11 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to run a lane, and where the lane stood when it was given."""
+    """The right to run a lane, and where the lane stood when it was given.
+
+    `paused` is the reason of a pause, "" for none. Up to and with the entry `bury_to` ("" for none) an operator has
+    said that refused rows may be buried however many they are.
+    """
 
     nonce: str
     epoch: int
@@ -52,7 +62,22 @@ class Lease:
     seq: int
     position: bytes
     paused: str
+    bury_to: bytes
     open: Frozen | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a lane has to do, told without its lease.
+
+    count: entries after the position, counted up to the number asked for. age_ms: how long the first of them has been
+    there, by the server's clock. open: a batch is frozen and not settled. fresh: the lane never ran.
+    """
+
+    count: int
+    age_ms: int
+    open: bool
+    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +88,22 @@ class Refused:
     error: str
 
 
-def digest(ids: Sequence[bytes], rows: Sequence[Sequence[bytes]]) -> str:
-    """Hex digest of a batch's content: ids and every field, in order."""
-    parts: list[bytes] = []
-    for id_, fields in zip(ids, rows, strict=True):
-        parts.append(id_)
-        parts += fields
-    return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
+def content(ids: Sequence[bytes], rows: Sequence[Sequence[bytes]]) -> bytes:
+    """The entries of a batch as one text: ids and every field in order, each with its length."""
+    return _ENCODER.encode((ids, rows))
+
+
+def digest(content: bytes, verdict: str) -> str:
+    """Hex digest of everything that decides a batch: its entries as `content` gives them, and the verdict on them."""
+    hash_ = hashlib.blake2b(content, digest_size=16)
+    hash_.update(verdict.encode())
+    return hash_.hexdigest()
+
+
+def id_order(id_: bytes) -> tuple[int, int]:
+    """Sort key of stream ids."""
+    ms, _, seq = id_.partition(b"-")
+    return int(ms), int(seq)
 
 
 class Lane:
@@ -94,14 +128,28 @@ class Lane:
         """main or retry."""
         return self._name
 
-    def acquire(self, nonce: str, lease_ms: int, fresh_lineage: str, least_epoch: int = 0) -> Lease:
-        """Take the lease, or keep it; a take-over raises the epoch. Raises LeaseHeld."""
-        args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position()]
+    def acquire(
+        self, nonce: str, lease_ms: int, fresh_lineage: str, least_epoch: int = 0, dead_holder: str = ""
+    ) -> Lease:
+        """Take the lease, or keep it; a take-over raises the epoch. Raises LeaseHeld.
+
+        Args:
+            nonce: who we are: random, so that no two runners share it.
+            lease_ms: after so long without a sign of life another may take over.
+            fresh_lineage: random; becomes the lane's lineage if it has none.
+            least_epoch: of the lease; above what the target has seen.
+            dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
+        """
+        args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position(), dead_holder]
         answer = script("lease").run(self._redis, [self._state], args)
         if answer[0] == b"HELD":
-            raise LeaseHeld(self._edge, answer[1])
-        _, lineage, epoch, seq, position, paused, *batch = answer
-        return Lease(nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), _frozen(batch))
+            raise LeaseHeld(self._edge, answer[1], answer[2].decode())
+        _, lineage, epoch, seq, position, paused, bury_to, *batch = answer
+        return Lease(nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch))
+
+    def extend(self, lease: Lease, lease_ms: int) -> bool:
+        """Let the lease last `lease_ms` from now on. False, and nothing was changed, if it is another's by now."""
+        return bool(script("extend").run(self._redis, [self._state], [lease.epoch, lease.nonce, lease_ms]))
 
     def release(self, lease: Lease) -> None:
         """Let go of the lease. No effect if it is another's by now."""
@@ -110,6 +158,10 @@ class Lane:
     def read(self, position: bytes, count: int) -> tuple[list[bytes], list[list[bytes]]]:
         """Up to `count` entries after a position, oldest first: (ids, rows)."""
         return self._range(b"(" + position, b"+", count)
+
+    def read_to(self, position: bytes, last: bytes) -> tuple[list[bytes], list[list[bytes]]]:
+        """All entries after a position up to and with `last`: (ids, rows)."""
+        return self._range(b"(" + position, last, None)
 
     def reread(self, batch: Frozen) -> tuple[list[bytes], list[list[bytes]]]:
         """The entries of a frozen batch. The caller compares count and digest: entries may have been deleted."""
@@ -134,7 +186,8 @@ class Lane:
     def settle(self, lease: Lease, lease_ms: int, batch: Frozen, written: int, refused: Sequence[Refused]) -> int:
         """The target has it: move the position, bury refused rows, trim. Returns entries deleted at the source.
 
-        Raises Fenced (another runner has moved on, nothing changed), StreamFull (the dead letters are full).
+        Raises Fenced (another runner has moved on, nothing changed), StreamFull (the dead letters are full),
+        NotDeclared (the edge's group or its dead letters are not declared).
         """
         keys = [
             self._state, self._at.stream, self._at.groups, self._at.counts, self._tally,
@@ -149,8 +202,10 @@ class Lane:
             answer = script("settle").run(self._redis, keys, args)
         except ResponseError as error:
             raise self._refusal(error) from error
-        if answer[0] == b"FULL":
+        if answer[0] == b"FULL" and answer[2] >= 0:
             raise StreamFull(f"dead letters of {self._edge}", answer[1], answer[2])
+        if answer[0] == b"FULL":
+            raise NotDeclared(f"the dead letters of edge {self._edge!r} are not declared: run `dataflow apply`")
         if answer[0] != b"OK":
             raise Fenced(f"edge {self._edge!r}: another runner has settled batch {batch.seq}")
         return int(answer[1])
@@ -159,17 +214,43 @@ class Lane:
         """Stop the edge until someone resumes it; the reason is shown by `dataflow status`."""
         call(self._redis, "HSET", self._state, "paused", reason)
 
-    def resume(self) -> bool:
-        """Lift a pause. Returns whether there was one."""
+    def resume(self, *, bury: bool = False) -> bool:
+        """Lift a pause. Returns whether there was one.
+
+        With `bury`, refused rows among the entries that are there now go to the dead letters, however many they are.
+        """
+        if bury:
+            last = call(self._redis, "XREVRANGE", self._at.stream, "+", "-", "COUNT", 1)
+            call(self._redis, "HSET", self._state, "bury_to", last[0][0] if last else "0-0")
         return bool(call(self._redis, "HDEL", self._state, "paused"))
+
+    def reopen(self) -> int:
+        """Forget the open batch, because entries of it were deleted: what is left of it is read again.
+
+        Only after a person has decided so: in a table that tells batches apart by their identity the rest may appear
+        twice. Returns how many of its entries are gone; they are counted as lost. 0 too when no batch is open.
+        """
+        keys = [self._state, self._at.stream, self._tally]
+        return int(script("reopen").run(self._redis, keys, [self._edge]))
+
+    def waiting(self, count: int) -> Waiting:
+        """What there is to do, without taking the lease. Entries are counted up to `count`."""
+        found, age_ms, open_, fresh = script("waiting").run(self._redis, [self._state, self._at.stream], [count])
+        return Waiting(found, age_ms, bool(open_), bool(fresh))
+
+    def state(self) -> tuple[str, int]:
+        """(lineage, last settled seq) of the lane; ("", 0) if it never ran."""
+        lineage, seq = call(self._redis, "HMGET", self._state, "lineage", "seq")
+        return (lineage or b"").decode(), int(seq or 0)
 
     def depth(self) -> int:
         """Entries in the lane's stream (an upper bound of what is to be moved)."""
         return int(call(self._redis, "XLEN", self._at.stream))
 
-    def _range(self, first: bytes, last: bytes, count: int) -> tuple[list[bytes], list[list[bytes]]]:
-        rows = call(self._redis, "XRANGE", self._at.stream, first, last, "COUNT", count)
-        return [row[0] for row in rows], [row[1] for row in rows]
+    def _range(self, first: bytes, last: bytes, count: int | None) -> tuple[list[bytes], list[list[bytes]]]:
+        limit = () if count is None else ("COUNT", count)
+        found = call(self._redis, "XRANGE", self._at.stream, first, last, *limit)
+        return [row[0] for row in found], [row[1] for row in found]
 
     def _group_position(self) -> bytes:
         """Where the edge's group stands: the position of a lane that never ran."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow.errors import BatchConflict, Fenced, TargetBehind
 from dataflow.store.door import refusal
@@ -13,6 +14,14 @@ from dataflow.store.script import script
 
 MAX_MESSAGES = 500
 """Most messages of one batch into streams."""
+
+
+class Known(NamedTuple):
+    """What a target remembers of a lineage: the last batch applied, and the epoch seen before ours."""
+
+    seq: int
+    digest: str
+    epoch: int
 
 
 class StreamTarget:
@@ -28,15 +37,22 @@ class StreamTarget:
             at = keys.stream(name)
             self._targets += (at.stream, at.counts)
 
-    def handshake(self, lineage: str, epoch: int) -> tuple[int, int]:
-        """Shut out runners of a lower epoch. Returns (last seq applied, epoch seen before).
+    def handshake(self, lineage: str, epoch: int) -> Known:
+        """Shut out runners of a lower epoch and learn the last batch applied.
 
         Raises Fenced when a higher epoch was here; nothing was changed.
         """
         answer = script("handshake").run(self._redis, [self._keys.marker(lineage)], [epoch])
         if answer[0] != b"OK":
             raise Fenced(f"edge {self._writer!r}: the target has seen epoch {answer[1]}, ours is {epoch}", answer[1])
-        return int(answer[1]), int(answer[2])
+        return Known(answer[1], answer[3].decode(), answer[2])
+
+    def adopt(self, lineage: str, seq: int) -> int:
+        """Take the source's word for it that batches up to `seq` were applied. Returns how many the target lacks.
+
+        Only after a person has decided to give up what the target lost. The edge must be paused.
+        """
+        return int(script("adopt").run(self._redis, [self._keys.marker(lineage)], [seq]))
 
     def place(
         self,
@@ -49,11 +65,14 @@ class StreamTarget:
     ) -> bool:
         """Apply a batch: all messages as (target number from 0, complete fields), or none. True if it was new.
 
+        Args:
+            ids: source entries that are at the target once this batch is: those placed now, and those that were there.
+
         Raises:
             StreamFull, NotDeclared, Fenced, TargetBehind, BatchConflict: nothing was written.
             OutcomeUnknown: repeat the same call.
         """
-        args: list[Any] = [epoch, seq, digest, self._writer, b" ".join(ids), len(messages)]
+        args: list[Any] = [epoch, seq, digest, self._writer, _packed(ids), len(messages)]
         for target, fields in messages:
             args += (target + 1, len(fields))
             args += fields
@@ -69,9 +88,18 @@ class StreamTarget:
                 "the target has lost batches that were settled (restored from an older copy?)"
             )
         if kind == b"CONFLICT":
-            known = [id_ for text in answer[2:] for id_ in text.split(b" ")[1:] if id_]
+            known = [id_ for packed in answer[2:] for id_ in _unpacked(packed)]
             raise BatchConflict(
                 f"edge {self._writer!r}: the target has another batch {seq}; the source must have lost its last writes",
                 known, answer[1],
             )  # fmt: skip
         raise refusal(answer, self._names)
+
+
+def _packed(ids: Sequence[bytes]) -> bytes:
+    """Ids of one batch, small: the marker of a busy edge holds those of ten seconds."""
+    return zlib.compress(b" ".join(ids), 1)
+
+
+def _unpacked(packed: bytes) -> list[bytes]:
+    return zlib.decompress(packed).split()

@@ -2,17 +2,20 @@
 --
 -- KEYS  1 lane
 -- ARGV  1 nonce of the runner  2 lease (ms)  3 a fresh lineage, used if the lane has none  4 least epoch (0: any)
---       5 position to start from, used if the lane has none
--- Gives {'HELD', ms left} | {'OK', lineage, epoch, seq, position, pause reason, and of the open batch, '' if none:
+--       5 position to start from, used if the lane has none  6 nonce of a holder known to be dead, '' for none
+-- Gives {'HELD', ms left, nonce of the holder} | {'OK', lineage, epoch, seq, position, pause reason,
+--        id up to which refused rows may be buried however many they are, and of the open batch, '' if none:
 --        seq, digest, first, last, count, verdict, frozen_ms}
 -- Taking over raises the epoch, which shuts the former runner out of freeze, settle and (by handshake) the target.
 local lane, nonce, least = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local now = now_ms()
 local state = as_table(redis.call('HGETALL', lane))
 local held_until = tonumber(state.until_ms or '0')
-if state.nonce and state.nonce ~= nonce and held_until > now then return {'HELD', held_until - now} end
+if state.nonce and state.nonce ~= nonce and state.nonce ~= ARGV[6] and held_until > now then
+  return {'HELD', held_until - now, state.nonce}
+end
 
-redis.call('HDEL', lane, '')
+permit(lane)
 local epoch = tonumber(state.epoch or '0')
 if state.nonce ~= nonce or epoch < least then epoch = math.max(epoch + 1, least) end
 if not state.lineage then
@@ -20,6 +23,6 @@ if not state.lineage then
   redis.call('HSET', lane, 'lineage', state.lineage, 'seq', '0', 'position', state.position)
 end
 redis.call('HSET', lane, 'nonce', nonce, 'epoch', epoch, 'until_ms', now + tonumber(ARGV[2]))
-return {'OK', state.lineage, epoch, state.seq, state.position, state.paused or '',
+return {'OK', state.lineage, epoch, state.seq, state.position, state.paused or '', state.bury_to or '',
   state.open_seq or '', state.open_digest or '', state.open_first or '', state.open_last or '',
   state.open_count or '', state.open_verdict or '', state.open_frozen_ms or ''}

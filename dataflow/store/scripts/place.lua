@@ -1,20 +1,24 @@
 -- Apply an edge's frozen batch to its target streams: once, all or nothing.
 --
 -- KEYS  1 marker of the lineage, then per target: stream, counts
--- ARGV  1 epoch  2 seq  3 digest  4 writer  5 the batch's source ids, space between  6 number of messages,
---       then per message: target number (1-based), number of arguments, field, value, ...
--- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, ids known ...} | {'GAP', last seq}
+-- ARGV  1 epoch  2 seq  3 digest  4 writer  5 the source ids that are at the target once this batch is, packed
+--       6 number of messages, then per message: target number (1-based), number of arguments, field, value, ...
+-- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, packed ids known ...} | {'GAP', last seq}
 --       | {'FULL', target number, depth, max_len} | {'WRONGTYPE', target number}
+-- An error reply (nothing was written): a message that XADD would not take, a marker or counts key that is no hash.
 -- A batch that was applied before is found before room is looked at: a full target must not hide it.
 local marker, epoch, seq = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local KEEP_MS = 10000
-local known = as_table(redis.call('HGETALL', marker))
-local last_seq, last_epoch = tonumber(known.seq or '0'), tonumber(known.epoch or '0')
+local PRUNE = 100
+local wrong = wrong_type('hash', marker)
+if wrong then return wrong end
+local known = redis.call('HMGET', marker, 'seq', 'epoch', 'digest', 'kept')
+local last_seq, last_epoch = tonumber(known[1] or '0'), tonumber(known[2] or '0')
 if epoch < last_epoch then return {'FENCED', last_epoch} end
-if seq == last_seq and known.digest == ARGV[3] then return {'APPLIED'} end
+if seq == last_seq and known[3] == ARGV[3] then return {'APPLIED'} end
 if seq <= last_seq then
   local answer = {'CONFLICT', last_seq}
-  for name, value in pairs(known) do
+  for name, value in pairs(as_table(redis.call('HGETALL', marker))) do
     if name:sub(1, 4) == 'ids:' then answer[#answer + 1] = value end
   end
   return answer
@@ -23,13 +27,17 @@ if seq > last_seq + 1 then return {'GAP', last_seq} end
 
 local wanted, at = {}, 7
 while at <= #ARGV do
-  local target = tonumber(ARGV[at])
+  local target, n = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  wrong = unfit(n)
+  if wrong then return wrong end
   wanted[target] = (wanted[target] or 0) + 1
-  at = at + 2 + tonumber(ARGV[at + 1])
+  at = at + 2 + n
 end
 for target, n in pairs(wanted) do
   local stream, counts = KEYS[2 * target], KEYS[2 * target + 1]
   if not is_stream(stream) then return {'WRONGTYPE', target} end
+  wrong = wrong_type('hash', counts)
+  if wrong then return wrong end
   local full = lacks_room(stream, counts, n)
   if full then return {'FULL', target, full[1], full[2]} end
 end
@@ -44,9 +52,13 @@ for target, n in pairs(wanted) do
   redis.call('HINCRBY', KEYS[2 * target + 1], 'from.' .. ARGV[4], n)
 end
 -- Ids are kept for the last batch and for ten seconds: enough to reconcile with a source that lost its last writes.
-local now = now_ms()
-for name, value in pairs(known) do
-  if name:sub(1, 4) == 'ids:' and tonumber(value:match('^%d+')) < now - KEEP_MS then redis.call('HDEL', marker, name) end
+local now, kept = now_ms(), tonumber(known[4] or ARGV[2])
+for _ = 1, PRUNE do
+  local placed_ms = kept < seq and redis.call('HGET', marker, 'at:' .. kept)
+  if kept >= seq or (placed_ms and tonumber(placed_ms) >= now - KEEP_MS) then break end
+  redis.call('HDEL', marker, 'at:' .. kept, 'ids:' .. kept)
+  kept = kept + 1
 end
-redis.call('HSET', marker, 'seq', seq, 'epoch', epoch, 'digest', ARGV[3], 'ids:' .. seq, now .. ' ' .. ARGV[5])
+redis.call('HSET', marker, 'seq', seq, 'epoch', epoch, 'digest', ARGV[3], 'kept', kept,
+  'at:' .. seq, now, 'ids:' .. seq, ARGV[5])
 return {'OK'}

@@ -1,0 +1,377 @@
+"""Runs one lane of an edge. Celery, the command line and the continuous loop all come here.
+
+A run moves batches, oldest first. Each takes these steps; the code below carries the same numbers:
+
+    1 lease    take or keep the lease; after a take-over shut older runners out at the target
+    2 resume   a batch is open: read its entries again and make sure they are the same; go on with step 6
+    3 read     the entries after the lane's position
+    4 prepare  the sink decides which rows are good; too many bad ones pause the edge
+    5 freeze   write the batch down at the source; nothing is sent before
+    6 write    send it; the target tells a repeated batch from a new one
+    7 settle   the target has it: move the position, bury refused rows, delete what no one needs
+
+Whatever breaks, a frozen batch stays as it is and the next run sends it again: the same entries under the same
+identity. See docs/EDGES.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain
+
+from dataflow.errors import BatchConflict, DataflowError, Fenced, NotDeclared, TargetBehind
+from dataflow.flow.spec import Edge
+from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
+from sync import holder
+from sync.renewal import Renewal
+from sync.run import GOOD, Run, State, state_of
+from sync.sink import Batch, Prepared, Refusal, Row, Sink, Verdict
+from sync.source import Rows, Source
+
+log = logging.getLogger("dataflow.sync")
+
+BATCH_BYTES = 32 * 1024 * 1024
+"""Most bytes of one batch, but for a single larger row."""
+FIRST_GUESS_BYTES = 4096
+"""How large a row is taken to be before any was read."""
+DRIFT_ROWS = 20
+"""From so many rows on, a batch of which more than half is refused pauses the edge."""
+MOST_TRIES = 4
+"""How often a lease or a conflict is tried again within one run."""
+COUNT_REMAINING = 1000
+
+Stop = Callable[[], bool]
+
+
+def never() -> bool:
+    """A stop flag that is never set."""
+    return False
+
+
+class _Held(Exception):
+    """The edge was paused by this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A frozen batch in hand. `applied`: the target is known to have it."""
+
+    frozen: Frozen
+    ids: Sequence[bytes]
+    rows: Sequence[Row]
+    prepared: Prepared
+    resent: bool = False
+    applied: bool = False
+
+    @property
+    def refused(self) -> Mapping[int, Refusal]:
+        return self.prepared.verdict.refused
+
+    @property
+    def written(self) -> int:
+        """Rows that are at the target once the batch is applied."""
+        return self.frozen.count - len(self.refused)
+
+
+@dataclass(slots=True)
+class _Counts:
+    read: int = 0
+    written: int = 0
+    skipped: int = 0
+    dead: int = 0
+    batches: int = 0
+
+    def add(self, work: _Work) -> None:
+        skipped = len(work.prepared.verdict.skip)
+        self.read += work.frozen.count
+        self.written += work.written - skipped
+        self.skipped += skipped
+        self.dead += len(work.refused)
+        self.batches += 1
+
+
+class Runner:
+    """Moves batches of one lane. Keeps its lease and its open sink between runs; `leave` lets go of both.
+
+    Used by one thread at a time. A sink is made when one is needed, and made anew after a run that went wrong: what it
+    knew of the target may be out of date.
+    """
+
+    def __init__(self, edge: Edge, source: Source, make_sink: Callable[[], Sink]) -> None:
+        self._edge = edge
+        self._source = source
+        self._make_sink = make_sink
+        self._sink: Sink | None = None
+        self._nonce = holder.new_nonce()
+        self._lease_ms = int(edge.lease_s * 1000)
+        self._lease: Lease | None = None
+        self._shaken: tuple[str, int] | None = None
+        self._row_bytes = FIRST_GUESS_BYTES
+        self._renewal = Renewal(source, self._lease_ms)
+
+    def run(self, max_batches: int | None = None, stop: Stop = never) -> Run:
+        """Move batches until the source is empty, `max_batches` were moved or `stop` says so. Blocks.
+
+        Never raises for what can go wrong with servers and data: the state says it. `stop` is asked between batches.
+        """
+        begun = time.monotonic()
+        counts = _Counts()
+        error = ""
+        try:
+            with Renewal(self._source, self._lease_ms) as self._renewal:
+                state = self._move(max_batches, stop, counts)
+        except _Held as held:
+            state, error = "paused", str(held)
+        except DataflowError as problem:
+            state, error = state_of(problem), str(problem)
+        except BaseException:
+            self._forget()
+            raise
+        if state not in GOOD:
+            self._forget()
+        remaining = 0 if state == "empty" else self._remaining()
+        return Run(
+            state, counts.read, counts.written, counts.skipped, counts.dead, remaining, counts.batches,
+            time.monotonic() - begun, error,
+        )  # fmt: skip
+
+    def leave(self) -> None:
+        """Let go of the lease and the sink. Safe to call at any time; never raises for a server that is away."""
+        self._forget()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            try:
+                self._source.release(lease)
+            except DataflowError as error:
+                log.warning("the lease of edge %s was not released: %s", self._edge.name, error)
+
+    def _move(self, max_batches: int | None, stop: Stop, counts: _Counts) -> State:
+        lease = self._acquire(0)  # 1
+        if lease.paused:
+            raise _Held(lease.paused)
+        sink = self._open_sink()
+        lease = self._shut_out(sink, lease)
+        work = self._resume(sink, lease)  # 2
+        while not stop():
+            if work is None:
+                if max_batches is not None and counts.batches >= max_batches:
+                    return "more"
+                work = self._next(sink, lease)  # 3, 4, 5
+            if work is None:
+                return "empty"
+            work = self._write(sink, lease, work)  # 6
+            lease = self._settle(lease, work)  # 7
+            counts.add(work)
+            work = None
+        return "stopped"
+
+    # 1 lease
+
+    def _shut_out(self, sink: Sink, lease: Lease) -> Lease:
+        """After a take-over: make the target refuse older runners."""
+        for _ in range(MOST_TRIES):
+            if self._shaken == (lease.lineage, lease.epoch):
+                return lease
+            try:
+                sink.handshake(lease.lineage, lease.epoch)
+            except Fenced as newer:  # the source has lost its last writes, and the target remembers them
+                lease = self._acquire(newer.epoch + 1)
+            else:
+                self._shaken = lease.lineage, lease.epoch
+        raise Fenced(f"edge {self._edge.name!r}: the target keeps seeing newer runners")
+
+    def _acquire(self, least_epoch: int) -> Lease:
+        try:
+            self._lease = self._try_acquire(least_epoch)
+        except NotDeclared:
+            if not self._source.mend():
+                raise
+            self._lease = self._try_acquire(least_epoch)
+        return self._lease
+
+    def _try_acquire(self, least_epoch: int) -> Lease:
+        lineage = secrets.token_hex(8)
+        try:
+            return self._source.acquire(self._nonce, self._lease_ms, lineage, least_epoch)
+        except LeaseHeld as held:
+            if not holder.is_dead(held.holder):
+                raise
+            return self._source.acquire(self._nonce, self._lease_ms, lineage, least_epoch, held.holder)
+
+    # 2 resume
+
+    def _resume(self, sink: Sink, lease: Lease) -> _Work | None:
+        frozen = lease.open
+        if frozen is None:
+            return None
+        ids, rows = self._source.reread(frozen)
+        if digest(content(ids, rows), frozen.verdict) == frozen.digest:
+            prepared = sink.prepare(rows, Verdict.from_json(frozen.verdict))
+            return _Work(frozen, ids, rows, prepared, resent=True)
+        return self._damaged(sink, lease, frozen, ids, rows)
+
+    def _damaged(self, sink: Sink, lease: Lease, frozen: Frozen, ids: Sequence[bytes], rows: Sequence[Row]) -> _Work:
+        """Entries of a frozen batch were deleted by someone else. If the target has the batch, no harm was done."""
+        marker = sink.handshake(lease.lineage, lease.epoch)
+        if marker is not None and (marker.seq, marker.digest) == (frozen.seq, frozen.digest):
+            return _Work(frozen, ids, rows, sink.prepare(rows, None), resent=True, applied=True)
+        raise self._held(
+            f"entries of the frozen batch {frozen.seq} were deleted or changed by another program: {len(ids)} of "
+            f"{frozen.count} are left between {frozen.first.decode()} and {frozen.last.decode()}. Nothing was sent. "
+            f"`dataflow resume {self._edge.name} --accept-loss` goes on with what is left"
+        )
+
+    # 3 read, 4 prepare, 5 freeze
+
+    def _next(self, sink: Sink, lease: Lease) -> _Work | None:
+        ids, rows = self._read(lease.position)  # 3
+        if not ids:
+            return None
+        prepared = sink.prepare(rows, None)  # 4
+        self._refuse_drift(lease, ids, prepared.verdict)
+        return self._freeze(lease, lease.seq + 1, ids, rows, prepared)  # 5
+
+    def _read(self, position: bytes) -> Rows:
+        """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do."""
+        count = max(1, min(self._edge.batch, BATCH_BYTES // self._row_bytes))
+        ids, rows = self._source.read(position, count)
+        fitting = _fitting(rows)
+        return ids[:fitting], rows[:fitting]
+
+    def _refuse_drift(self, lease: Lease, ids: Sequence[bytes], verdict: Verdict) -> None:
+        """Many bad rows at once are no bad rows but a changed schema: nothing is sent and nothing is buried."""
+        if self._source.name == "retry" or len(ids) < DRIFT_ROWS or 2 * len(verdict.refused) <= len(ids):
+            return
+        if lease.bury_to and id_order(ids[-1]) <= id_order(lease.bury_to):
+            return
+        raise self._held(
+            f"{len(verdict.refused)} of {len(ids)} messages do not fit the target ({_reasons(verdict.refused)}). "
+            f"Nothing was sent. Mend the target or the flow and `dataflow resume {self._edge.name}`, or add --bury to "
+            "move messages that do not fit to the dead letters"
+        )
+
+    def _freeze(
+        self,
+        lease: Lease,
+        seq: int,
+        ids: Sequence[bytes],
+        rows: Sequence[Row],
+        prepared: Prepared,
+        replaces: Frozen | None = None,
+    ) -> _Work:
+        verdict = prepared.verdict.to_json()
+        whole = content(ids, rows)
+        self._row_bytes = len(whole) // len(rows) + 1
+        draft = Frozen(seq, digest(whole, verdict), ids[0], ids[-1], len(ids), verdict, 0)
+        frozen = self._source.freeze(lease, self._lease_ms, lease.position, draft, replaces=replaces)
+        return _Work(frozen, ids, rows, prepared)
+
+    # 6 write
+
+    def _write(self, sink: Sink, lease: Lease, work: _Work) -> _Work:
+        """Send until the target has it. Returns the work as it was applied: after a conflict it is another."""
+        for _ in range(MOST_TRIES):
+            if work.applied:
+                return work
+            try:
+                with self._renewal.during(lease):
+                    sink.write(_batch(lease, work), work.prepared)
+            except BatchConflict as conflict:
+                work = self._reconcile(sink, lease, work, conflict)
+            except TargetBehind as behind:
+                raise self._held(
+                    f"{behind}. Nothing was sent. `dataflow resume {self._edge.name} --accept-loss` gives up what the "
+                    "target has lost and goes on"
+                ) from behind
+            else:
+                return work
+        raise BatchConflict(f"edge {self._edge.name!r}: the target keeps having another batch", [], work.frozen.seq)
+
+    def _reconcile(self, sink: Sink, lease: Lease, work: _Work, conflict: BatchConflict) -> _Work:
+        """The source lost its last writes: freeze anew, past everything that the target knows, and skip that."""
+        log.warning("%s; reconciling", conflict, extra={"edge": self._edge.name, "last_seq": conflict.last_seq})
+        last = max((work.frozen.last, *conflict.applied_ids), key=id_order)
+        ids, rows = self._source.read_to(lease.position, last)
+        known = frozenset(conflict.applied_ids)
+        skip = frozenset(index for index, id_ in enumerate(ids) if id_ in known)
+        fresh = sink.prepare(rows, None).verdict
+        refused = {index: why for index, why in fresh.refused.items() if index not in skip}
+        prepared = sink.prepare(rows, replace(fresh, refused=refused, skip=skip))
+        return self._freeze(lease, conflict.last_seq + 1, ids, rows, prepared, replaces=work.frozen)
+
+    # 7 settle
+
+    def _settle(self, lease: Lease, work: _Work) -> Lease:
+        refused = [Refused(work.ids[index], _sentence(why)) for index, why in sorted(work.refused.items())]
+        try:
+            self._source.settle(lease, self._lease_ms, work.frozen, work.written, refused)
+        except NotDeclared:
+            if not self._source.mend():
+                raise
+            self._source.settle(lease, self._lease_ms, work.frozen, work.written, refused)
+        self._lease = replace(lease, seq=work.frozen.seq, position=work.frozen.last, open=None)
+        return self._lease
+
+    # what the steps share
+
+    def _open_sink(self) -> Sink:
+        if self._sink is None:
+            sink = self._make_sink()
+            try:
+                sink.open()
+            except BaseException:
+                sink.close()
+                raise
+            self._sink = sink
+        return self._sink
+
+    def _forget(self) -> None:
+        """Let go of the sink, and of what we believe about the target."""
+        self._shaken = None
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.close()
+
+    def _held(self, reason: str) -> _Held:
+        """Pause the edge; raise what it returns."""
+        log.error("edge %s paused: %s", self._edge.name, reason)
+        self._source.hold(reason)
+        return _Held(reason)
+
+    def _remaining(self) -> int:
+        try:
+            return self._source.waiting(COUNT_REMAINING).count
+        except DataflowError:
+            return 0
+
+
+def _batch(lease: Lease, work: _Work) -> Batch:
+    frozen = work.frozen
+    return Batch(
+        lease.lineage, frozen.seq, frozen.digest, lease.epoch, lease.nonce, work.ids, work.rows, frozen.frozen_ms,
+        work.resent,
+    )  # fmt: skip
+
+
+def _fitting(rows: Sequence[Row]) -> int:
+    """How many rows stay below BATCH_BYTES together; at least one."""
+    if sum(map(len, chain.from_iterable(rows))) <= BATCH_BYTES:
+        return len(rows)
+    sizes = accumulate(sum(map(len, row)) for row in rows)
+    return max(1, sum(1 for size in sizes if size <= BATCH_BYTES))
+
+
+def _sentence(why: Refusal) -> str:
+    return f"{why.field} ({why.type}): {why.reason}" if why.type else f"{why.field}: {why.reason}"
+
+
+def _reasons(refused: Mapping[int, Refusal]) -> str:
+    """The most frequent reasons, in words."""
+    kinds = Counter((why.field, why.type) for why in refused.values()).most_common(3)
+    examples = {(why.field, why.type): _sentence(why) for why in refused.values()}
+    return "; ".join(f"{count} x {examples[kind]}" for kind, count in kinds)

@@ -1,0 +1,91 @@
+"""The end of an edge that gives messages: what the runner needs of it, and the one kind there is: a stream.
+
+A source writes a batch down before anything of it is sent (`freeze`) and moves on when the target has it (`settle`).
+Another kind of source is another class with these methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from dataflow.flow.spec import Edge, Flow
+from dataflow.store.alarms import raise_alarm
+from dataflow.store.declare import declare
+from dataflow.store.keys import Keys
+from dataflow.store.lane import Frozen, Lane, Lease, Refused, Waiting
+from dataflow.store.redis import Client
+
+LaneName = Literal["main", "retry"]
+LANES: tuple[LaneName, LaneName] = ("main", "retry")
+
+PAUSED = "edge-paused"
+"""Kind of the alarm of an edge that has stopped until a person resumes it."""
+
+Rows = tuple[list[bytes], list[list[bytes]]]
+"""Ids and rows of entries, oldest first."""
+
+
+class Source(Protocol):
+    """Gives frozen batches. Blocking; used by one thread at a time, but for `extend`.
+
+    All calls raise ServerAway, OutcomeUnknown (they may be repeated), ServerFull and NotDeclared.
+    """
+
+    @property
+    def name(self) -> str:
+        """main, or retry for the lane of messages that come back."""
+
+    def acquire(
+        self, nonce: str, lease_ms: int, fresh_lineage: str, least_epoch: int = 0, dead_holder: str = ""
+    ) -> Lease:
+        """Take or keep the lease. Raises LeaseHeld."""
+
+    def extend(self, lease: Lease, lease_ms: int) -> bool:
+        """Renew the lease if it is still ours. Called from a thread of its own."""
+
+    def release(self, lease: Lease) -> None:
+        """Let go of the lease."""
+
+    def read(self, position: bytes, count: int) -> Rows:
+        """Up to `count` entries after a position."""
+
+    def read_to(self, position: bytes, last: bytes) -> Rows:
+        """All entries after a position up to and with `last`."""
+
+    def reread(self, batch: Frozen) -> Rows:
+        """The entries of a frozen batch that are still there."""
+
+    def freeze(
+        self, lease: Lease, lease_ms: int, position: bytes, batch: Frozen, *, replaces: Frozen | None = None
+    ) -> Frozen:
+        """Write a batch down. Raises Fenced."""
+
+    def settle(self, lease: Lease, lease_ms: int, batch: Frozen, written: int, refused: Sequence[Refused]) -> int:
+        """The target has the batch: move on. Raises Fenced, StreamFull (the dead letters are full)."""
+
+    def waiting(self, count: int) -> Waiting:
+        """What there is to do, without the lease."""
+
+    def hold(self, reason: str) -> None:
+        """Pause until a person resumes, and raise an alarm that says why."""
+
+    def mend(self) -> bool:
+        """Make lost state again from what the source remembers. Returns whether anything was mended."""
+
+
+class StreamSource(Lane):
+    """One lane of an edge on its source stream, with the flow that declares it."""
+
+    def __init__(self, flow: Flow, edge: Edge, redis: Client, lane: LaneName = "main") -> None:
+        super().__init__(redis, Keys(flow.name), edge.source, edge.name, retry=lane == "retry")
+        self._flow = flow
+
+    def hold(self, reason: str) -> None:
+        """Pause until a person resumes, and raise an alarm that says why."""
+        raise_alarm(self._redis, Keys(self._flow.name), PAUSED, self._edge, reason)
+        self.pause(reason)
+
+    def mend(self) -> bool:
+        """Make a lost consumer group again where it stood. Raises an alarm when it does."""
+        return bool(declare(self._flow, self._redis, self._stream, create=False))
