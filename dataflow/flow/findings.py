@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from dataflow.errors import Problem
@@ -38,17 +38,34 @@ class Finding:
     because: tuple[Path, ...] = ()
     harmless: bool = False
 
-    def echoes(self, earlier: Iterable[Finding]) -> bool:
-        """Whether one of the values it rests on is, or lies in, one of those found wrong earlier."""
-        rests_on = (self.path, *self.because)
-        wrong = [finding.path for finding in earlier if not finding.harmless]
-        return any(path[: len(bad)] == bad for bad in wrong for path in rests_on)
+    def echoes(self, wrong: Set[Path]) -> bool:
+        """Whether one of the values it rests on is, or lies in, one of these wrong ones."""
+        return any(path[:end] in wrong for path in (self.path, *self.because) for end in range(len(path) + 1))
 
     def problem(self, file: str, mark: Mark) -> Problem:
         """The finding as the user sees it."""
         code = CODES[self.code]
         text, fix = code.text.format(**self.values), code.fix.format(**self.values)
         return Problem(file, mark.line, mark.column, self.code, text, fix)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found so far, and the values that cannot be judged any more because of it."""
+
+    found: list[Finding] = field(default_factory=list)
+    wrong: set[Path] = field(default_factory=set)
+
+    def add(self, finding: Finding) -> None:
+        """Note a finding."""
+        self.found.append(finding)
+        if not finding.harmless:
+            self.wrong.add(finding.path)
+
+    def add_all(self, findings: Iterable[Finding]) -> None:
+        """Note findings that know nothing of each other, but for echoes of earlier ones."""
+        for finding in [one for one in findings if not one.echoes(self.wrong)]:
+            self.add(finding)
 
 
 def dotted(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dataflow.flow import names_used, net, rules
-from dataflow.flow.findings import Finding
+from dataflow.flow.findings import Finding, Findings
 from dataflow.flow.spec import Flow
 
 Rule = Callable[[Flow], Iterator[Finding]]
@@ -39,10 +39,7 @@ RULES: tuple[Rule, ...] = (
 """What makes others superfluous comes first: a finding is dropped where it only echoes an earlier one."""
 
 
-def judge(flow: Flow, earlier: list[Finding]) -> list[Finding]:
-    """What the rules find, but for echoes of what was found earlier or by a rule further up. Pure."""
-    findings = list(earlier)
+def judge(flow: Flow, findings: Findings) -> None:
+    """Add what the rules find, but for echoes of what was found earlier or by a rule further up."""
     for rule in RULES:
-        found = list(rule(flow))
-        findings += [finding for finding in found if not finding.echoes(findings)]
-    return findings[len(earlier) :]
+        findings.add_all(rule(flow))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from dataflow.flow.findings import Finding, Mark, Path, dotted, shown
+from dataflow.flow.findings import Finding, Findings, Mark, Path, dotted, shown
 from dataflow.flow.tree import Block, Entry, Leaf, Listing, Node
 
 BAD: Final = object()
@@ -25,24 +25,19 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands, and the list that takes what is wrong there."""
+    """Where a value stands, and what takes the findings about it."""
 
     path: Path
-    findings: list[Finding]
+    findings: Findings
 
     def at(self, part: str | int) -> Place:
         """A place inside this one."""
         return Place((*self.path, part), self.findings)
 
-    def add(self, finding: Finding) -> None:
-        """Note a finding, unless it would only be the echo of an earlier one."""
-        if not finding.echoes(self.findings):
-            self.findings.append(finding)
-
     def report(self, code: str, mark: Mark, *, harmless: bool = False, **values: object) -> object:
         """Note a finding about the value here; answers BAD."""
         shown_values = {"where": dotted(self.path), **values}
-        self.findings.append(Finding(code, self.path, shown_values, mark, harmless=harmless))
+        self.findings.add(Finding(code, self.path, shown_values, mark, harmless=harmless))
         return BAD
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dataflow.errors import FlowError, Problem
 from dataflow.flow import build, shape
-from dataflow.flow.findings import Finding, Mark
+from dataflow.flow.findings import Finding, Findings, Mark
 from dataflow.flow.handlers import missing_handlers
 from dataflow.flow.judge import judge
 from dataflow.flow.kind import BAD, Place
@@ -41,8 +41,7 @@ def check(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ)
     """As `load`, and the modules of all handlers must be there (F501), though none is imported."""
     reading = _read(_text(path), path, environ)
     if reading.flow:
-        found = [one for one in missing_handlers(reading.flow) if not one.echoes(reading.findings)]
-        reading = _Reading(reading.root, reading.flow, [*reading.findings, *found])
+        reading.findings.add_all(missing_handlers(reading.flow))
     return _good(reading, path)
 
 
@@ -52,7 +51,7 @@ class _Reading:
 
     root: Node | None
     flow: Flow | None
-    findings: list[Finding]
+    findings: Findings
 
 
 def _read(text: str, path: str | os.PathLike[str], environ: Mapping[str, str]) -> _Reading:
@@ -65,16 +64,17 @@ def _read(text: str, path: str | os.PathLike[str], environ: Mapping[str, str]) -
     if values["connections"] is None:
         values["connections"] = build.default_connections(environ)
     flow = build.flow(values, Path(path).absolute(), plain(root))
-    return _Reading(root, flow, [*findings, *judge(flow, findings)])
+    judge(flow, findings)
+    return _Reading(root, flow, findings)
 
 
 def _good(reading: _Reading, path: str | os.PathLike[str]) -> Flow:
-    if reading.flow is None or reading.findings:
-        raise FlowError(problems(reading.root, reading.findings, os.fspath(path)))
+    if reading.flow is None or reading.findings.found:
+        raise FlowError(_problems(reading.root, reading.findings.found, os.fspath(path)))
     return reading.flow
 
 
-def problems(root: Node | None, findings: list[Finding], file: str) -> list[Problem]:
+def _problems(root: Node | None, findings: list[Finding], file: str) -> list[Problem]:
     """Findings as the user sees them, sorted by position, none twice."""
     placed = {finding.problem(file, _mark(root, finding)) for finding in findings}
     return sorted(placed, key=lambda one: (one.line, one.column, one.code, one.text))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from dataflow.flow.ends import End, targets
 from dataflow.flow.findings import Finding, Path, did_you_mean, shown
@@ -12,9 +12,10 @@ from dataflow.flow.spec import Edge, Flow, Stream
 def streams_are_read(flow: Flow) -> Iterator[Finding]:
     """F401: a stream that nothing reads and nothing keeps short."""
     readers = (*_sources(flow.workers, "workers"), *_sources(flow.edges, "edges"))
+    read = {worker.source for worker in flow.workers.values()} | {edge.source for edge in flow.edges.values()}
     for name, stream in flow.streams.items():
         kept = stream.keep_messages is not None or stream.keep_hours is not None
-        if not kept and not flow.readers(name):
+        if not kept and name not in read:
             because = (*readers, ("streams", name, "keep"))
             yield Finding("F401", ("streams", name), {"name": shown(name)}, because=because, harmless=True)
 
@@ -77,39 +78,41 @@ def requests_have_one_way(flow: Flow) -> Iterator[Finding]:
 
 def no_circles(flow: Flow) -> Iterator[Finding]:
     """F407: streams that lead back to themselves. Reported where the circle closes."""
+    steps: dict[str, list[End]] = {name: [] for name in flow.streams}
+    for end, _ in targets(flow):
+        if end.step.source in steps and not _leads_nowhere(end):
+            steps[end.step.source].append(end)
     done: set[str] = set()
     for start in flow.streams:
-        yield from _circles_from(flow, start, done)
+        yield from _circles_from(start, steps, done)
 
 
-def _circles_from(flow: Flow, start: str, done: set[str]) -> Iterator[Finding]:
-    """Depth first without recursion: a flow may be a chain of any length."""
-    trail: list[str] = []
-    steps = [iter(_steps_out(flow, start))] if start not in done else []
-    trail += [start] * len(steps)
-    while steps:
-        end = next(steps[-1], None)
+def _circles_from(start: str, steps: Mapping[str, list[End]], done: set[str]) -> Iterator[Finding]:
+    """Depth first, without recursion: a flow may be a chain of any length."""
+    trail = [] if start in done else [(start, iter(steps[start]))]
+    while trail:
+        name, left = trail[-1]
+        end = next(left, None)
+        on_trail = [one for one, _ in trail]
         if end is None:
-            steps.pop()
-            done.add(trail.pop())
-        elif end.name in trail:
-            circle = [*trail[trail.index(end.name) :], end.name]
-            yield Finding("F407", end.path, {"circle": " -> ".join(shown(name) for name in circle)})
+            done.add(name)
+            trail.pop()
+        elif end.name in on_trail:
+            circle = [*on_trail[on_trail.index(end.name) :], end.name]
+            yield Finding("F407", end.path, {"circle": " -> ".join(shown(one) for one in circle)})
         elif end.name not in done:
-            trail.append(end.name)
-            steps.append(iter(_steps_out(flow, end.name)))
+            trail.append((end.name, iter(steps[end.name])))
 
 
-def _steps_out(flow: Flow, stream: str) -> list[End]:
-    """Where the readers of a stream write to. A step from a stream to itself has a code of its own."""
-    found = [end for end, _ in targets(flow) if end.step.source == stream]
-    return [end for end in found if end.name != stream or end.kind == "worker"]
+def _leads_nowhere(end: End) -> bool:
+    """An edge from a stream to itself, which has a code of its own."""
+    return end.kind == "s2s" and end.name == end.step.source
 
 
 def edges_lead_on(flow: Flow) -> Iterator[Finding]:
     """F409: an edge from a stream to itself."""
     for end, stream in targets(flow):
-        if end.kind == "s2s" and end.step.source == stream.name:
+        if _leads_nowhere(end):
             yield end.finding("F409", name=shown(end.step.name), stream=shown(stream.name))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataflow.flow.findings import Finding, Mark, Path, dotted, guess, shown
+from dataflow.flow.findings import Finding, Mark, dotted, guess, shown
 from dataflow.flow.kind import BAD, Kind, Place, Schema, entries_of, wrong
 from dataflow.flow.names import Names
 from dataflow.flow.tree import Entry, Leaf, Listing, Node, plain
@@ -181,9 +181,10 @@ class Section:
         free = [name for name in known if name not in entries]
         for name in [name for name in entries if name not in known]:
             close = None if name in self.refused else guess(name, free)
-            self._report_key(name, close, entries[name].key_mark, place)
+            self.report_key(name, close, entries[name].key_mark, place)
 
-    def _report_key(self, name: str, close: str | None, mark: Mark, place: Place) -> None:
+    def report_key(self, name: str, close: str | None, mark: Mark, place: Place) -> None:
+        """Report a key that this section does not have; `close` is the one that was probably meant."""
         place.at(close or name).report(
             self.refused.get(name, "F101"),
             mark,
@@ -198,7 +199,7 @@ class Section:
         for key in self.keys:
             if key.required and key.name not in entries:
                 values = {"where": dotted(place.path), "key": key.name, "wanted": key.kind.words}
-                place.add(Finding("F102", (*place.path, key.name), values))
+                place.findings.add_all([Finding("F102", (*place.path, key.name), values)])
 
     def _report_rivals(self, entries: Mapping[str, Entry], place: Place) -> None:
         found = [name for name in entries if name in self.exactly_one]
@@ -207,7 +208,8 @@ class Section:
         names = {"keys": ", ".join(self.exactly_one), "found": " and ".join(found) or "none"}
         mark = entries[found[1]].key_mark if found else None
         rivals = tuple((*place.path, name) for name in self.exactly_one)
-        place.add(Finding("F110", rivals[0], {"where": dotted(place.path), **names}, mark, rivals[1:]))
+        values = {"where": dotted(place.path), **names}
+        place.findings.add_all([Finding("F110", rivals[0], values, mark, rivals[1:])])
 
     def schema(self) -> Schema:
         """An object."""
@@ -255,15 +257,22 @@ class OneOf:
         return replace(section, refused=self._refused(word)).read(node, place)
 
     def _word(self, entries: Mapping[str, Entry], place: Place) -> str | None:
-        if self.tag not in entries:
-            wanted = " or ".join(self.sections)
-            values = {"where": dotted(place.path), "key": self.tag, "wanted": wanted}
-            place.add(Finding("F102", place.path, values))
-            return None
-        found = Choice(tuple(self.sections)).read(entries[self.tag].node, place.at(self.tag))
+        found = self._read_word(entries, place)
         if found is BAD:
-            place.findings[-1] = _about(place.findings[-1], place.path)
+            place.findings.wrong.add(place.path)
         return None if found is BAD else str(found)
+
+    def _read_word(self, entries: Mapping[str, Entry], place: Place) -> Any:
+        if self.tag in entries:
+            return Choice(tuple(self.sections)).read(entries[self.tag].node, place.at(self.tag))
+        word, first = next(iter(self.sections.items()))
+        close = guess(self.tag, entries)
+        if close and close not in self._refused(word):
+            first.report_key(close, self.tag, entries[close].key_mark, place)
+            return BAD
+        values = {"where": dotted(place.path), "key": self.tag, "wanted": " or ".join(self.sections)}
+        place.findings.add_all([Finding("F102", place.path, values)])
+        return BAD
 
     def _refused(self, word: str) -> Mapping[str, str]:
         foreign = {key.name: "F112" for section in self.sections.values() for key in section.keys}
@@ -272,8 +281,3 @@ class OneOf:
     def schema(self) -> Schema:
         """One object schema per word."""
         return {"oneOf": [section.schema() for section in self.sections.values()]}
-
-
-def _about(finding: Finding, path: Path) -> Finding:
-    """The same finding, counting for everything below a path."""
-    return Finding(finding.code, path, finding.values, finding.mark)

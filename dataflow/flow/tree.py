@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from dataflow.flow.expand import BrokenReference, MissingVariable, expand, refers
-from dataflow.flow.findings import Finding, Mark, Path, shown
+from dataflow.flow.findings import Finding, Findings, Mark, Path, shown
 
 MAX_DEPTH = 32
 MAX_VALUES = 50_000
@@ -71,7 +71,7 @@ class Block:
 Node = Leaf | Listing | Block
 
 
-def parse(text: str, environ: Mapping[str, str]) -> tuple[Node | None, list[Finding]]:
+def parse(text: str, environ: Mapping[str, str]) -> tuple[Node | None, Findings]:
     """Read the text. Pure.
 
     Returns the root, None where nothing can be read further, and everything found wrong. Values that were found
@@ -80,11 +80,13 @@ def parse(text: str, environ: Mapping[str, str]) -> tuple[Node | None, list[Find
     growth = _Growth(environ)
     try:
         composed = _compose(text)
-        if composed is None:
-            raise _Unreadable(Finding("F005", (), mark=Mark(1, 1)))
-        return growth.node(composed, ()), growth.findings
+        root = growth.node(composed, ()) if composed else Leaf(Mark(1, 1), "", "", None)
+        if isinstance(root, Leaf) and root.value is None and not root.broken:
+            raise _Unreadable(Finding("F005", (), mark=root.mark))
+        return root, growth.findings
     except _Unreadable as error:
-        return None, [*growth.findings, error.finding]
+        growth.findings.add(error.finding)
+        return None, growth.findings
 
 
 def plain(node: Node) -> Any:
@@ -171,7 +173,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _Unreadable(_too_deep(_mark(self.get_mark()), ()))
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _Unreadable(_too_deep(_mark(event.start_mark), ()))
         try:
             return super().compose_node(parent, index)
         finally:
@@ -182,7 +185,7 @@ def _compose(text: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        reason = f"the character U+{ord(error.character):04X} is not allowed"  # a str for text input
+        reason = f"the character U+{error.character:04X} is not allowed"
         raise _Unreadable(_invalid(reason, _mark_of_index(text, error.position))) from None
     try:
         node: yaml.Node | None = loader.get_single_node()
@@ -222,7 +225,7 @@ class _Growth:
     """Turns composed nodes into ours; collects what is wrong on the way."""
 
     environ: Mapping[str, str]
-    findings: list[Finding] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     values: int = 0
 
     def node(self, node: yaml.Node, path: Path) -> Node:
@@ -293,7 +296,7 @@ class _Growth:
 
     def _report(self, code: str, path: Path, mark: Mark, **values: object) -> str | None:
         """Note a finding; answers None, in place of the text that could not be had."""
-        self.findings.append(Finding(code, path, values, mark))
+        self.findings.add(Finding(code, path, values, mark))
         return None
 
 
