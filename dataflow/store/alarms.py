@@ -9,6 +9,7 @@ import msgspec
 
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call
+from dataflow.store.script import script
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Alarm:
 def raise_alarm(redis: Client, keys: Keys, kind: str, subject: str, text: str) -> None:
     """Put an alarm up, or renew its text. Raises ServerAway, OutcomeUnknown."""
     value = msgspec.json.encode({"at_ms": int(time.time() * 1000), "text": text})
-    call(redis, "HSET", keys.alarms, f"{kind}:{subject}", value)
+    script("note").run(redis, [keys.alarms], [f"{kind}:{subject}", value])
 
 
 def clear_alarm(redis: Client, keys: Keys, kind: str, subject: str) -> None:

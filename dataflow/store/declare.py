@@ -49,18 +49,7 @@ def apply(flow: Flow, redis: Client) -> Applied:
     check_format(redis, keys)
     mended = [found for name in flow.streams for found in declare(flow, redis, name, create=True)]
     held, dropped = _let_go(flow, redis, keys)
-    revision = call(redis, "HINCRBY", keys.applied, "revision", 1)
-    call(
-        redis,
-        "HSET",
-        keys.applied,
-        "format",
-        FORMAT,
-        "digest",
-        flow.digest,
-        "applied_ms",
-        int(time.time() * 1000),
-    )
+    revision = script("applied").run(redis, [keys.applied], [FORMAT, flow.digest, int(time.time() * 1000)])
     return Applied(revision, mended, held, dropped)
 
 
@@ -142,7 +131,7 @@ def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bo
 
 
 def declared_streams(redis: Client, keys: Keys) -> list[str]:
-    """Every stream that has readers in Redis, of this flow file or a former one. Goes through all keys of the server."""
+    """Every stream that has readers in Redis, by this flow file or a former one. Goes through all keys there."""
     prefix, suffix = f"{{{keys.flow}}}:", ":groups"
     cursor, found = b"0", set()
     while True:

@@ -160,7 +160,7 @@ class Hop:
         result = Finished()
         for lane in LANES:
             rows = [(entry, outcome) for entry, outcome in outcomes if entry.lane == lane]
-            for piece in [rows] if together and rows else _pieces(rows):
+            for piece in [rows] if together and rows else pieces(rows):
                 self._finish_piece(consumer, lane, piece, together, result)
         return result
 
@@ -255,7 +255,7 @@ def _extend(args: list[Any], outcome: Outcome) -> None:
         args += ("park", outcome.due_ms, outcome.attempts)
 
 
-def _pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:
+def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:
     """Cut so that each piece stays under the caps; an entry that is larger alone goes alone."""
     piece: list[tuple[Entry, Outcome]] = []
     outputs = size = 0

@@ -13,6 +13,7 @@ import msgspec
 
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call
+from dataflow.store.script import script
 
 BEAT_EVERY_S = 2.0
 SILENT_AFTER_S = 10.0
@@ -38,7 +39,7 @@ def process_name(name: str) -> str:
 def beat(redis: Client, keys: Keys, kind: str, process: str, **facts: Any) -> None:
     """Say that a process is alive. Call it every BEAT_EVERY_S. Raises ServerAway, OutcomeUnknown (harmless)."""
     value = msgspec.json.encode({"at_ms": int(time.time() * 1000), **facts})
-    call(redis, "HSET", keys.live, f"{kind}:{process}", value)
+    script("note").run(redis, [keys.live], [f"{kind}:{process}", value])
 
 
 def leave(redis: Client, keys: Keys, kind: str, process: str) -> None:

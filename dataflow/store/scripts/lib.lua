@@ -157,14 +157,20 @@ local function advance(stream, groups, counts, group, ids)
   return removed
 end
 
--- How many entries a stream has ever got, and whether Redis counted them itself (from 7.0 on). Before that it is what
--- is there and what we removed.
+-- How many entries a stream has ever got: Redis counts them itself from 7.0 on. Before that it is what was counted when
+-- it was written, or, with other writers, what is there and what we removed.
 local function added(stream, counts)
   if redis.call('EXISTS', stream) == 1 then
     local info = as_table(redis.call('XINFO', 'STREAM', stream))
-    if info['entries-added'] then return info['entries-added'], true end
+    if info['entries-added'] then return info['entries-added'] end
   end
-  return redis.call('XLEN', stream) + tonumber(redis.call('HGET', counts, 'removed') or '0'), false
+  local written, removed = 0, 0
+  local all = redis.call('HGETALL', counts)
+  for i = 1, #all, 2 do
+    if all[i]:sub(1, 5) == 'from.' then written = written + tonumber(all[i + 1]) end
+    if all[i] == 'removed' then removed = tonumber(all[i + 1]) end
+  end
+  return math.max(written, redis.call('XLEN', stream) + removed)
 end
 
 -- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false.

@@ -1,0 +1,400 @@
+"""What every store promises: run on the double and on real servers by test_store_contract.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataflow.errors import NotDeclared, ServerFull, StreamFull
+from dataflow.store.door import KeyReused, Record
+from dataflow.store.hop import Dead, Drop, Entry, Hop, Out, Outcome, Park
+from tests.dataflow.store.stores import IN, OUT, SIDE, Store, drifts, message, mid, mids
+
+PAST_MS = 1
+FAR_MS = 32_503_680_000_000
+
+
+def put(store: Store, *numbers: int, stream: str = IN) -> None:
+    store.door().append([message(n, stream) for n in numbers])
+
+
+def out(n: int, target: int = 0) -> Out:
+    return Out([(target, message(n).fields)])
+
+
+def finish(hop: Hop, consumer: str, entries: list[Entry], outcome: Outcome) -> None:
+    assert hop.finish(consumer, [(entry, outcome) for entry in entries]).lost == []
+
+
+class DoorContract:
+    """Appending."""
+
+    def test_an_append_stores_all_in_order(self, store: Store) -> None:
+        store.door().append([message(1), message(2, OUT), message(3)])
+        assert (mids(store, IN), mids(store, OUT)) == (["m1", "m3"], ["m2"])
+        assert drifts(store) == []
+
+    def test_an_append_without_room_in_one_stream_stores_nothing(self, store: Store) -> None:
+        put(store, *range(29), stream=OUT)
+        with pytest.raises(StreamFull, match="29 of 30"):
+            store.door().append([message(1), message(2, OUT), message(3, OUT)])
+        assert (mids(store, IN), len(mids(store, OUT))) == ([], 29)
+
+    def test_a_stream_takes_exactly_its_room(self, store: Store) -> None:
+        put(store, *range(30), stream=OUT)
+        with pytest.raises(StreamFull):
+            put(store, 30, stream=OUT)
+        assert len(mids(store, OUT)) == 30
+
+    def test_an_append_to_an_undeclared_stream_stores_nothing(self, store: Store) -> None:
+        with pytest.raises(NotDeclared, match="nowhere"):
+            store.door().append([message(1), message(2, "nowhere")])
+        assert mids(store) == []
+
+    def test_the_cap_is_refused_before_anything_is_sent(self, store: Store) -> None:
+        with pytest.raises(ValueError, match="1 to 1000"):
+            store.door().append([message(n) for n in range(1001)])
+        assert mids(store) == []
+
+    def test_a_key_answers_the_second_time_without_storing(self, store: Store) -> None:
+        record = Record("k", "digest", "r1", 2, 60)
+        first = store.door().append([message(1), message(2)], record=record)
+        again = store.door().append([message(1), message(2)], record=Record("k", "digest", "r2", 2, 60))
+        assert (first.request_id, first.repeated) == ("r1", False)
+        assert (again.request_id, again.count, again.repeated) == ("r1", 2, True)
+        assert mids(store) == ["m1", "m2"]
+
+    def test_a_key_is_looked_up_before_room(self, store: Store) -> None:
+        record = Record("k", "digest", "r1", 40, 60)
+        store.door().append([message(n) for n in range(40)], record=record)
+        assert store.door().append([message(n) for n in range(40)], record=record).repeated
+
+    def test_a_key_with_another_body_is_refused(self, store: Store) -> None:
+        store.door().append([message(1)], record=Record("k", "digest", "r1", 1, 60))
+        with pytest.raises(KeyReused):
+            store.door().append([message(2)], record=Record("k", "other", "r2", 1, 60))
+        assert mids(store) == ["m1"]
+
+    def test_a_refused_append_leaves_no_record(self, store: Store) -> None:
+        put(store, *range(40))
+        record = Record("k", "digest", "r1", 1, 60)
+        with pytest.raises(StreamFull):
+            store.door().append([message(40)], record=record)
+        hop = store.hop("one")
+        for group in ("one", "two"):
+            hop = store.hop(group)
+            finish(hop, "c", hop.read("c", 100, 1), Drop())
+        assert not store.door().append([message(40)], record=record).repeated
+
+
+class HopContract:
+    """Reading and finishing."""
+
+    def test_each_entry_goes_to_one_consumer_of_a_group(self, store: Store) -> None:
+        put(store, *range(6))
+        hop = store.hop("one")
+        first, second = hop.read("c1", 4, 1), hop.read("c2", 4, 1)
+        assert [mid(e.fields) for e in first + second] == [f"m{n}" for n in range(6)]
+        assert hop.read("c1", 4, 1) == []
+
+    def test_finish_writes_acknowledges_and_counts(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        a, b, c = hop.read("c", 10, 1)
+        done = hop.finish("c", [(a, Out([(0, message(10).fields), (1, message(11).fields)])), (b, Drop()), (c, Out())])
+        assert (done.done, done.lost) == (3, [])
+        assert (mids(store, OUT), mids(store, SIDE)) == (["m10"], ["m11"])
+        group = store.view(IN).groups[0]
+        assert (group.handled, group.filtered, group.out, group.pending) == (2, 1, 2, 0)
+        assert store.view(OUT).books.written == {"one": 1}
+
+    def test_finish_is_idempotent(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        rows = [(entry, out(9)) for entry in hop.read("c", 10, 1)]
+        assert hop.finish("c", rows).done == 2
+        again = hop.finish("c", rows)
+        assert (again.done, again.lost) == (0, [entry.id for entry, _ in rows])
+        assert mids(store, OUT) == ["m9", "m9"]
+        assert drifts(store) == []
+
+    def test_a_consumer_that_lost_an_entry_writes_nothing_for_it(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        a, b = hop.read("slow", 10, 1)
+        assert hop.finish("slow", [(b, Drop())]).done == 1
+        _, taken = hop.take_over("quick", 0, 10)
+        assert [entry.id for entry in taken] == [a.id]
+        late = hop.finish("slow", [(a, out(1))])
+        assert (late.done, late.lost) == (0, [a.id])
+        assert mids(store, OUT) == []
+        assert hop.finish("quick", [(taken[0], out(2))]).done == 1
+        assert mids(store, OUT) == ["m2"]
+
+    def test_the_fence_is_per_entry_unless_all_go_together(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        a, b = hop.read("slow", 10, 1)
+        hop.take_over("quick", 0, 1)
+        assert hop.finish("slow", [(a, out(1)), (b, out(2))], together=True).done == 0
+        assert mids(store, OUT) == []
+        done = hop.finish("slow", [(a, out(1)), (b, out(2))])
+        assert (done.done, done.lost, mids(store, OUT)) == (1, [a.id], ["m2"])
+
+    def test_a_full_target_stops_the_whole_step(self, store: Store) -> None:
+        put(store, *range(29), stream=SIDE)
+        put(store, 1, 2)
+        hop = store.hop("one")
+        a, b = hop.read("c", 10, 1)
+        rows = [(a, Out([(0, message(1).fields), (1, message(1).fields)])), (b, out(2, target=1))]
+        with pytest.raises(StreamFull, match=SIDE):
+            hop.finish("c", rows)
+        assert mids(store, OUT) == []
+        assert store.view(IN).groups[0].pending == 2
+        assert hop.finish("c", rows[:1]).done == 1
+
+    def test_dead_letters_keep_reason_error_attempts_and_message(self, store: Store) -> None:
+        put(store, 7)
+        hop = store.hop("one")
+        finish(hop, "c", hop.read("c", 10, 1), Dead("rejected", "no good", 3))
+        ((_, fields),) = store.fields(store.keys.dead(IN, "one"))
+        texts = dict(zip(fields[::2], fields[1::2], strict=True))
+        told = [texts[b"_dead_" + name] for name in (b"reason", b"error", b"attempts", b"lane")]
+        assert told == [b"rejected", b"no good", b"3", b"main"]
+        assert (texts[b"_mid"], texts[b"n"]) == (b"m7", b"7")
+        assert store.view(IN).groups[0].dead == 1
+        assert drifts(store) == []
+
+    def test_a_replayed_message_comes_back_to_its_group_only(self, store: Store) -> None:
+        put(store, 7)
+        one, two = store.hop("one"), store.hop("two")
+        (first,) = one.read("c", 10, 1)
+        finish(one, "c", [first], Dead("rejected", "no", 1))
+        finish(two, "c", two.read("c", 10, 1), Drop())
+        assert store.replay(IN, "one") == 1
+        assert drifts(store) == []
+        assert two.read("c", 10, 1) == []
+        (again,) = one.read("c", 10, 1)
+        assert (again.lane, mid(again.fields)) == ("retry", "m7")
+        texts = dict(zip(again.fields[::2], again.fields[1::2], strict=True))
+        assert (texts[b"_attempt"], texts[b"_origin"]) == (b"0", b"main/" + first.id)
+        assert not any(name.startswith(b"_dead_") for name in texts)
+        finish(one, "c", [again], out(7))
+        assert (mids(store, OUT), store.view(IN).groups[0].dead, drifts(store)) == (["m7"], 0, [])
+        assert store.view(IN).groups[0].retry.length == 0
+
+    def test_a_message_that_dies_again_keeps_its_origin(self, store: Store) -> None:
+        put(store, 7)
+        hop = store.hop("one")
+        (first,) = hop.read("c", 10, 1)
+        finish(hop, "c", [first], Dead("rejected", "no", 1))
+        for _ in range(2):
+            store.replay(IN, "one")
+            finish(hop, "c", hop.read("c", 10, 1), Dead("rejected", "no", 1))
+        ((_, fields),) = store.fields(store.keys.dead(IN, "one"))
+        assert dict(zip(fields[::2], fields[1::2], strict=True))[b"_origin"] == b"main/" + first.id
+        assert drifts(store) == []
+
+    def test_a_parked_message_comes_back_when_it_is_due(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        a, b = hop.read("c", 10, 1)
+        hop.finish("c", [(a, Park(FAR_MS, 1)), (b, Park(PAST_MS, 4))])
+        group = store.view(IN).groups[0]
+        assert (group.parked, group.next_due_ms, drifts(store)) == (2, PAST_MS, [])
+        assert hop.wake() == 1
+        (back,) = hop.read("c", 10, 1)
+        texts = dict(zip(back.fields[::2], back.fields[1::2], strict=True))
+        assert (back.lane, texts[b"_mid"], texts[b"_attempt"]) == ("retry", b"m2", b"4")
+        assert texts[b"_origin"] == b"main/" + b.id
+        assert (hop.wake(), drifts(store)) == (0, [])
+
+    def test_a_message_parked_twice_is_one_message(self, store: Store) -> None:
+        put(store, 1)
+        hop = store.hop("one")
+        for attempt in (1, 2, 3):
+            finish(hop, "c", hop.read("c", 10, 1), Park(PAST_MS, attempt))
+            assert hop.wake() == 1
+        (back,) = hop.read("c", 10, 1)
+        assert back.fields[::2] == [b"_attempt", b"_origin", b"_mid", b"_path", b"n"]
+        assert drifts(store) == []
+
+    def test_full_dead_letters_stop_the_group(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dataflow.store.declare.DEAD_MAX_LEN", 1)
+        monkeypatch.setattr("dataflow.testing.memory.DEAD_MAX_LEN", 1)
+        store.apply()
+        put(store, 1, 2)
+        hop = store.hop("one")
+        rows: list[tuple[Entry, Outcome]] = [(entry, Dead("rejected", "no", 1)) for entry in hop.read("c", 10, 1)]
+        with pytest.raises(StreamFull, match="dead letters of one"):
+            hop.finish("c", rows)
+        assert store.view(IN).groups[0].pending == 2
+        assert drifts(store) == []
+
+    def test_attempts_are_counted_for_the_owner_only(self, store: Store) -> None:
+        put(store, 1)
+        hop = store.hop("one")
+        (entry,) = hop.read("c", 10, 1)
+        assert [hop.begin("c", entry), hop.begin("c", entry), hop.begin("other", entry)] == [1, 2, 0]
+        assert hop.attempts(entry) == 2
+        hop.finish("c", [(entry, Drop())])
+        assert hop.attempts(entry) == 0
+
+    def test_room_is_that_of_the_fullest_target(self, store: Store) -> None:
+        put(store, *range(12), stream=SIDE)
+        assert (store.hop("one").room(), store.hop("two").room()) == (18, 18)
+        assert store.hop("archive", OUT).room() > 10**6
+
+
+class OwnershipContract:
+    """Who has what in hand."""
+
+    def test_recover_finds_what_a_lost_reply_held(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        lost = hop.read("c", 10, 1)
+        assert hop.recover("c") == lost
+        assert hop.recover("other") == []
+
+    def test_what_was_handed_back_is_taken_in_good_order(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        a, _, _ = hop.read("leaving", 10, 1)
+        hop.begin("leaving", a)
+        assert hop.hand_back("leaving", [a]) == 3
+        assert hop.attempts(a) == 0
+        clean, suspect = hop.take_over("next", 3_600_000, 2)
+        assert ([mid(e.fields) for e in clean], suspect) == (["m1", "m2"], [])
+        assert drifts(store) == []
+
+    def test_the_entries_of_a_dead_consumer_are_suspect(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        held = hop.read("dead", 10, 1)
+        hop.begin("dead", held[0])
+        assert hop.inherit("heir", "dead") == held
+        assert hop.attempts(held[0]) == 1
+        assert hop.finish("heir", [(entry, Drop()) for entry in held]).done == 2
+
+    def test_a_lease_that_is_renewed_is_not_taken(self, store: Store) -> None:
+        put(store, 1)
+        hop = store.hop("one")
+        hop.read("c", 10, 1)
+        assert hop.renew(["c", "unknown"]) == 1
+        assert hop.take_over("other", 60_000, 10) == ([], [])
+
+    def test_an_entry_deleted_by_hand_is_counted_as_lost(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        a, b = hop.read("c", 10, 1)
+        store.remove_by_hand(IN, a.id)
+        _, suspect = hop.take_over("other", 0, 10)
+        assert suspect == [b]
+        assert store.view(IN).groups[0].lost == 1
+        found = "\n".join(drifts(store))
+        assert "stream a.stream_in" in found and "reader a.stream_in/one" not in found
+
+
+class DeletionContract:
+    """Nothing is deleted before every declared reader has finished it, and then it is."""
+
+    def test_an_entry_stays_until_every_group_has_finished(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        one, two = store.hop("one"), store.hop("two")
+        finish(one, "c", one.read("c", 10, 1), Drop())
+        assert mids(store) == ["m1", "m2", "m3"]
+        finish(two, "c", two.read("c", 2, 1), Drop())
+        assert mids(store) == ["m3"]
+        finish(two, "c", two.read("c", 2, 1), Drop())
+        assert (mids(store), drifts(store)) == ([], [])
+
+    def test_finished_entries_behind_a_slow_one_are_deleted(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        one, two = store.hop("one"), store.hop("two")
+        finish(one, "c", one.read("c", 10, 1), Drop())
+        slow, *others = two.read("c", 10, 1)
+        finish(two, "c", others, Drop())
+        assert mids(store) == ["m1"]
+        finish(two, "c", [slow], Drop())
+        assert (mids(store), drifts(store)) == ([], [])
+
+    def test_parked_messages_do_not_hold_the_stream(self, store: Store) -> None:
+        put(store, 1, 2)
+        one, two = store.hop("one"), store.hop("two")
+        finish(one, "c", one.read("c", 10, 1), Park(FAR_MS, 1))
+        finish(two, "c", two.read("c", 10, 1), Drop())
+        assert (mids(store), store.view(IN).groups[0].parked, drifts(store)) == ([], 2, [])
+
+    @pytest.mark.parametrize("in_hand", [False, True])
+    def test_a_lost_group_goes_on_where_it_stood(self, store: Store, in_hand: bool) -> None:
+        put(store, 1, 2, 3, 4)
+        one, two = store.hop("one"), store.hop("two")
+        finish(one, "c", one.read("c", 2, 1), Drop())
+        if in_hand:
+            one.read("c", 1, 1)
+        store.lose_group(store.keys.stream(IN), "one")
+        with pytest.raises(NotDeclared):
+            one.read("c", 10, 1)
+        finish(two, "c", two.read("c", 10, 1), Drop())
+        assert mids(store) == ["m1", "m2", "m3", "m4"]
+        store.apply()
+        assert [mid(entry.fields) for entry in one.read("c", 10, 1)] == ["m3", "m4"]
+        assert drifts(store) == []
+
+    def test_finish_without_its_group_writes_nothing(self, store: Store) -> None:
+        put(store, 1)
+        hop = store.hop("one")
+        (entry,) = hop.read("c", 10, 1)
+        store.lose_group(store.keys.stream(IN), "one")
+        with pytest.raises(NotDeclared):
+            hop.finish("c", [(entry, out(1))])
+        assert mids(store, OUT) == []
+
+    def test_applying_again_changes_nothing(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        hop.read("c", 1, 1)
+        before = store.view(IN)
+        store.apply()
+        assert store.view(IN) == before
+
+
+class MemoryLimitContract:
+    """At the memory limit nothing comes in, and everything can drain."""
+
+    def test_an_append_is_refused_and_stores_nothing(self, store: Store) -> None:
+        store.fill()
+        with pytest.raises(ServerFull):
+            put(store, 1, 2)
+        store.relieve()
+        assert mids(store) == []
+
+    def test_every_draining_step_works(self, store: Store) -> None:
+        put(store, *range(6))
+        one, two = store.hop("one"), store.hop("two")
+        a, b, c, d, e, _ = one.read("c", 10, 1)
+        store.fill()
+        assert one.begin("c", a) == 1
+        assert one.renew(["c"]) == 6
+        assert one.finish("c", [(a, out(1)), (b, Dead("x", "y", 1)), (c, Park(PAST_MS, 1)), (d, Drop())]).done == 4
+        assert one.wake() == 1
+        assert store.replay(IN, "one") == 1
+        assert one.hand_back("c", [e]) == 2
+        clean, suspect = one.take_over("next", 3_600_000, 10)
+        assert (len(clean), suspect) == (2, [])
+        back = one.read("next", 10, 1)
+        assert one.finish("next", [(entry, Drop()) for entry in clean + back]).done == 4
+        finish(two, "c", two.read("c", 10, 1), out(2))
+        store.relieve()
+        assert (mids(store), drifts(store)) == ([], [])
+
+    def test_a_lost_group_is_made_again(self, store: Store) -> None:
+        put(store, 1)
+        store.lose_group(store.keys.stream(IN), "one")
+        store.fill()
+        store.apply()
+        assert len(store.hop("one").read("c", 10, 1)) == 1
+        store.relieve()
+
+
+class StoreContract(DoorContract, HopContract, OwnershipContract, DeletionContract, MemoryLimitContract):
+    """All of it."""
