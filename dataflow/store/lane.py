@@ -21,7 +21,6 @@ from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
-
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -131,7 +130,9 @@ class Lane:
     def acquire(
         self, nonce: str, lease_ms: int, fresh_lineage: str, least_epoch: int = 0, dead_holder: str = ""
     ) -> Lease:
-        """Take the lease, or keep it; a take-over raises the epoch. Raises LeaseHeld.
+        """Take the lease, or keep it; a take-over raises the epoch.
+
+        Raises LeaseHeld, and NotDeclared while messages wait for this edge on the stream that it read before.
 
         Args:
             nonce: who we are: random, so that no two runners share it.
@@ -140,10 +141,15 @@ class Lane:
             least_epoch: of the lease; above what the target has seen.
             dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
         """
-        args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position(), dead_holder]
+        args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position(), dead_holder, self._stream]
         answer = script("lease").run(self._redis, [self._state], args)
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())
+        if answer[0] == b"ELSEWHERE":
+            raise NotDeclared(
+                f"edge {self._edge!r} has not let go of stream {answer[1].decode()!r}: let it finish there with the "
+                f"former flow file, or drop what waits there with `dataflow release {self._edge}`"
+            )
         _, lineage, epoch, seq, position, paused, bury_to, *batch = answer
         return Lease(nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch))
 
@@ -212,7 +218,7 @@ class Lane:
 
     def pause(self, reason: str) -> None:
         """Stop the edge until someone resumes it; the reason is shown by `dataflow status`."""
-        call(self._redis, "HSET", self._state, "paused", reason)
+        script("note").run(self._redis, [self._state], ["paused", reason])
 
     def resume(self, *, bury: bool = False) -> bool:
         """Lift a pause. Returns whether there was one.
@@ -221,7 +227,7 @@ class Lane:
         """
         if bury:
             last = call(self._redis, "XREVRANGE", self._at.stream, "+", "-", "COUNT", 1)
-            call(self._redis, "HSET", self._state, "bury_to", last[0][0] if last else "0-0")
+            script("note").run(self._redis, [self._state], ["bury_to", last[0][0] if last else "0-0"])
         return bool(call(self._redis, "HDEL", self._state, "paused"))
 
     def reopen(self) -> int:

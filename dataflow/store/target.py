@@ -76,7 +76,8 @@ class StreamTarget:
         for target, fields in messages:
             args += (target + 1, len(fields))
             args += fields
-        answer = script("place").run(self._redis, [self._keys.marker(lineage), *self._targets], args)
+        lanes = [self._keys.edge(self._writer), self._keys.edge(self._writer, retry=True)]
+        answer = script("place").run(self._redis, [self._keys.marker(lineage), *lanes, *self._targets], args)
         kind = answer[0]
         if kind in (b"OK", b"APPLIED"):
             return bool(kind == b"OK")

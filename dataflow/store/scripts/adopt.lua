@@ -6,5 +6,6 @@
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or '0')
 local lost = tonumber(ARGV[1]) - seq
 if lost <= 0 then return 0 end
+permit(KEYS[1])
 redis.call('HSET', KEYS[1], 'seq', ARGV[1], 'digest', '')
 return lost

@@ -3,7 +3,9 @@
 -- KEYS  1 lane
 -- ARGV  1 nonce of the runner  2 lease (ms)  3 a fresh lineage, used if the lane has none  4 least epoch (0: any)
 --       5 position to start from, used if the lane has none  6 nonce of a holder known to be dead, '' for none
--- Gives {'HELD', ms left, nonce of the holder} | {'OK', lineage, epoch, seq, position, pause reason,
+--       7 name of the source stream
+-- Gives {'HELD', ms left, nonce of the holder} | {'ELSEWHERE', stream} (the lane still belongs to another stream)
+--       | {'OK', lineage, epoch, seq, position, pause reason,
 --        id up to which refused rows may be buried however many they are, and of the open batch, '' if none:
 --        seq, digest, first, last, count, verdict, frozen_ms}
 -- Taking over raises the epoch, which shuts the former runner out of freeze, settle and (by handshake) the target.
@@ -11,6 +13,7 @@ local lane, nonce, least = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local now = now_ms()
 local state = as_table(redis.call('HGETALL', lane))
 local held_until = tonumber(state.until_ms or '0')
+if state.stream and state.stream ~= ARGV[7] then return {'ELSEWHERE', state.stream} end
 if state.nonce and state.nonce ~= nonce and state.nonce ~= ARGV[6] and held_until > now then
   return {'HELD', held_until - now, state.nonce}
 end
@@ -20,7 +23,7 @@ local epoch = tonumber(state.epoch or '0')
 if state.nonce ~= nonce or epoch < least then epoch = math.max(epoch + 1, least) end
 if not state.lineage then
   state.lineage, state.seq, state.position = ARGV[3], '0', ARGV[5]
-  redis.call('HSET', lane, 'lineage', state.lineage, 'seq', '0', 'position', state.position)
+  redis.call('HSET', lane, 'lineage', state.lineage, 'seq', '0', 'position', state.position, 'stream', ARGV[7])
 end
 redis.call('HSET', lane, 'nonce', nonce, 'epoch', epoch, 'until_ms', now + tonumber(ARGV[2]))
 return {'OK', state.lineage, epoch, state.seq, state.position, state.paused or '', state.bury_to or '',

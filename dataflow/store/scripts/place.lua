@@ -1,11 +1,14 @@
 -- Apply an edge's frozen batch to its target streams: once, all or nothing.
 --
--- KEYS  1 marker of the lineage, then per target: stream, counts
+-- KEYS  1 marker of the lineage  2 lane  3 retry lane (of the edge; there if its source is on this server too),
+--       then per target: stream, counts
 -- ARGV  1 epoch  2 seq  3 digest  4 writer  5 the source ids that are at the target once this batch is, packed
 --       6 number of messages, then per message: target number (1-based), number of arguments, field, value, ...
 -- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, packed ids known ...} | {'GAP', last seq}
 --       | {'FULL', target number, depth, max_len} | {'WRONGTYPE', target number}
 -- An error reply (nothing was written): a message that XADD would not take, a marker or counts key that is no hash.
+-- At maxmemory a batch from another server is refused; one from this server is let through, for it leaves its source
+-- stream when it settles.
 -- A batch that was applied before is found before room is looked at: a full target must not hide it.
 local marker, epoch, seq = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local KEEP_MS = 10000
@@ -34,7 +37,7 @@ while at <= #ARGV do
   at = at + 2 + n
 end
 for target, n in pairs(wanted) do
-  local stream, counts = KEYS[2 * target], KEYS[2 * target + 1]
+  local stream, counts = KEYS[2 + 2 * target], KEYS[3 + 2 * target]
   if not is_stream(stream) then return {'WRONGTYPE', target} end
   wrong = wrong_type('hash', counts)
   if wrong then return wrong end
@@ -42,14 +45,15 @@ for target, n in pairs(wanted) do
   if full then return {'FULL', target, full[1], full[2]} end
 end
 
+if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then permit(marker) end
 at = 7
 while at <= #ARGV do
-  local stream, n = KEYS[2 * tonumber(ARGV[at])], tonumber(ARGV[at + 1])
+  local stream, n = KEYS[2 + 2 * tonumber(ARGV[at])], tonumber(ARGV[at + 1])
   redis.call('XADD', stream, '*', unpack(ARGV, at + 2, at + 1 + n))
   at = at + 2 + n
 end
 for target, n in pairs(wanted) do
-  redis.call('HINCRBY', KEYS[2 * target + 1], 'from.' .. ARGV[4], n)
+  redis.call('HINCRBY', KEYS[3 + 2 * target], 'from.' .. ARGV[4], n)
 end
 -- Ids are kept for the last batch and for ten seconds: enough to reconcile with a source that lost its last writes.
 local now, kept = now_ms(), tonumber(known[4] or ARGV[2])
