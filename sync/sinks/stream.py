@@ -1,24 +1,23 @@
 """Into streams of one Redis, each batch once: the target keeps a marker per lineage.
 
 A message is forwarded as it stands. Its path gets this edge and the time at which the batch was frozen, so that a
-repeated batch is the same to the byte. What is only meant for the source (`_attempt`, `_origin`) stays behind.
+repeated batch is the same to the byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from dataflow.errors import InvalidMessage
 from dataflow.faults import show
 from dataflow.flow.spec import Edge, Flow, Route
-from dataflow.message import ATTEMPT, MAX_FIELDS, MID, PATH, Codec, child_id, extend_path, foreign_id
+from dataflow.message import MAX_FIELDS, MID, PATH, Codec, child_id, extend_path
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client
 from dataflow.store.target import StreamTarget
 from sync.sink import Batch, Marker, Mode, Prepared, Refusal, Row, Verdict
 
-ORIGIN: Final = b"_origin"
 MOST_PARTS: Final = 2 * (MAX_FIELDS + 8)
 """Names and values of the largest message, with room for the fields of ours."""
 
@@ -64,7 +63,7 @@ class StreamSink:
         """Choose the target of each row and refuse what fits none. The payload is (row index, target number) pairs."""
         verdict = verdict or self._decide(rows)
         targets = verdict.extra["to"]
-        chosen: Iterator[int] | Sequence[int] = [targets] * len(rows) if isinstance(targets, int) else targets
+        chosen = [targets] * len(rows) if isinstance(targets, int) else targets
         left_out = verdict.refused.keys() | verdict.skip
         return Prepared(verdict, [pair for pair in enumerate(chosen) if pair[0] not in left_out])
 
@@ -72,7 +71,7 @@ class StreamSink:
         """Place the batch; see Sink. Returns the rows that are at the target by it or were there before."""
         verdict = prepared.verdict
         forward = _Forward(self._edge, batch.frozen_ms, keeps_mid=verdict.extra["keeps_mid"])
-        messages = [(target, forward(batch.rows[index], batch.ids[index])) for index, target in prepared.payload]
+        messages = [(target, forward(batch.rows[index])) for index, target in prepared.payload]
         there = [id_ for index, id_ in enumerate(batch.ids) if index not in verdict.refused]
         target = self._target_of(verdict.extra["streams"])
         target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages)
@@ -106,7 +105,7 @@ class StreamSink:
 
 
 class _Forward:
-    """Makes the entry that a target gets out of the entry that was read."""
+    """Makes the entry that a target gets out of the row that was read."""
 
     def __init__(self, edge: Edge, at_ms: int, *, keeps_mid: bool) -> None:
         self._edge = edge
@@ -114,34 +113,32 @@ class _Forward:
         self._keeps_mid = keeps_mid
         self._hop = extend_path("", edge.name, at_ms).encode()
 
-    def __call__(self, row: Row, id_: bytes) -> Row:
-        usual = len(row) > 3 and row[0] == MID and row[2] == PATH and row[3] and ATTEMPT not in row
-        if usual and ORIGIN not in row and self._keeps_mid:
+    def __call__(self, row: Row) -> Row:
+        if self._keeps_mid and len(row) > 3 and row[0] == MID and row[2] == PATH and row[3]:
             fields = row.copy()
             fields[3] = b"%b>%b" % (row[3], self._hop)
             return fields
-        return self._slowly(row, id_)
+        return self._slowly(row)
 
-    def _slowly(self, row: Row, id_: bytes) -> Row:
-        own = dict(zip(row[::2], row[1::2], strict=True))
-        mid = _text(own.get(MID)) or foreign_id(self._edge.source, _entry_id(own, id_))
+    def _slowly(self, row: Row) -> Row:
+        """For a row without a path, one whose fields stand in another order, or one that becomes a child."""
+        pairs = list(zip(row[::2], row[1::2], strict=True))
+        own = dict(pairs)
+        mid = _text(own.get(MID))
         if not self._keeps_mid:
             mid = child_id(mid, self._edge.name, 0)
         path = extend_path(_text(own.get(PATH)), self._edge.name, self._at_ms)
-        fields = [MID, mid.encode(errors="surrogateescape"), PATH, path.encode(errors="surrogateescape")]
-        for name, value in zip(row[::2], row[1::2], strict=True):
-            if name not in (MID, PATH, ATTEMPT, ORIGIN):
-                fields += (name, value)
-        return fields
-
-
-def _entry_id(own: Mapping[bytes, bytes], id_: bytes) -> str:
-    """The id that the entry had in the source stream: a message that came back has another in the retry lane."""
-    return _text(own.get(ORIGIN, b"").partition(b"/")[2] or id_)
+        rest = [part for pair in pairs if pair[0] not in (MID, PATH) for part in pair]
+        return [MID, _bytes(mid), PATH, _bytes(path), *rest]
 
 
 def _text(value: bytes | None) -> str:
+    """As text, whatever bytes another program wrote."""
     return (value or b"").decode(errors="surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def _chooser(edge: Edge, streams: Sequence[str]) -> Callable[[Row], int | Refusal]:

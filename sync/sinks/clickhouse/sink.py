@@ -64,7 +64,7 @@ class ClickHouseSink:
         self._name = TableName.read(edge.table)
         self._table: Table | None = None
         self._plan: Plan | None = None
-        self._in_doubt: str | None = None
+        self._last_sent = ""
 
     @property
     def mode(self) -> Mode:
@@ -111,14 +111,13 @@ class ClickHouseSink:
         """
         typed: Typed = prepared.payload
         table, _ = self._opened()
-        again = batch.resent or batch.token == self._in_doubt
+        again = batch.resent or batch.token == self._last_sent
         with self._backend.turn(self._name, batch.lineage, batch.epoch):
-            self._in_doubt = batch.token
+            self._last_sent = batch.token
             try:
                 self._send(batch, typed, table, again)
             except InsertFailed as error:
                 self._account_for(error, batch, prepared, again)
-            self._in_doubt = None
         return typed.size
 
     def close(self) -> None:

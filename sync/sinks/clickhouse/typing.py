@@ -157,6 +157,8 @@ def _gather_rest(sheet: Sheet, known: frozenset[bytes]) -> _Column:
     values: list[bytes] = [_NOTHING] * sheet.size
     for shape in sheet.shapes:
         rest = _rest(shape, known)
+        if not rest and not sheet.nulls:
+            continue
         for at, position in enumerate(shape.positions):
             nulls = [name for name in sheet.nulls.get(position, ()) if name not in known]
             if rest or nulls:
@@ -190,18 +192,17 @@ def _rest(shape: Shape, known: frozenset[bytes]) -> list[int]:
     return [i for i, name in enumerate(shape.names) if name not in known and name[:1] != _OURS]
 
 
-def _blocks(
-    columns: Sequence[_Column], sheet: Sheet, indexes: Sequence[int], mids: Sequence[bytes | None]
-) -> Iterator[Block]:
+def _blocks(columns: Sequence[_Column], sheet: Sheet, indexes: Sequence[int], mids: Sequence[Any]) -> Iterator[Block]:
     for left_out, positions in _by_defaults(columns, sheet):
         named = [column for column in columns if column.name not in left_out]
-        whole = len(positions) == sheet.size
-        yield Block(
-            columns=tuple((column.name, column.type) for column in named),
-            values=tuple(column.values if whole else [column.values[p] for p in positions] for column in named),
-            rows=[indexes[position] for position in positions],
-            mids=[mids[position] or b"" for position in positions] if mids else (),
-        )
+        picked = _pick([*(column.values for column in named), indexes, mids], positions, sheet.size)
+        yield Block(tuple((column.name, column.type) for column in named), tuple(picked[:-2]), picked[-2], picked[-1])
+
+
+def _pick(columns: Sequence[Sequence[Any]], positions: Sequence[int], size: int) -> list[Sequence[Any]]:
+    if len(positions) == size:
+        return list(columns)
+    return [[column[position] for position in positions] if column else () for column in columns]
 
 
 def _by_defaults(columns: Sequence[_Column], sheet: Sheet) -> list[tuple[tuple[str, ...], Sequence[int]]]:
