@@ -26,7 +26,10 @@ Mode = Literal["token", "readback", "upsert", "marker", "none"]
 """How a sink recognises a batch that it has applied before. `none` means at-least-once."""
 
 Row = list[bytes]
-"""One message as it stands in the stream: name, value, name, value, ... with `_mid`, `_path`, `_null`."""
+"""One message as it stands in the stream: name, value, name, value, ... with `_mid`, and `_path` and `_null` if any.
+
+Entries of other programs, which have no `_mid`, have got one: `<stream>/<entry id>`.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from dataflow.flow.spec import Edge, Flow
+from dataflow.message import MID
 from dataflow.store.alarms import raise_alarm
 from dataflow.store.declare import declare
 from dataflow.store.keys import Keys
 from dataflow.store.lane import Frozen, Lane, Lease, Refused, Waiting
 from dataflow.store.redis import Client
+from sync.rows import as_row
+from sync.sink import Row
 
 LaneName = Literal["main", "retry"]
 LANES: tuple[LaneName, LaneName] = ("main", "retry")
@@ -22,8 +25,8 @@ LANES: tuple[LaneName, LaneName] = ("main", "retry")
 PAUSED = "edge-paused"
 """Kind of the alarm of an edge that has stopped until a person resumes it."""
 
-Rows = tuple[list[bytes], list[list[bytes]]]
-"""Ids and rows of entries, oldest first."""
+Rows = tuple[list[bytes], list[Row]]
+"""Ids and rows of entries, oldest first. Every row has a `_mid`; see `sync.rows`."""
 
 
 class Source(Protocol):
@@ -89,3 +92,12 @@ class StreamSource(Lane):
     def mend(self) -> bool:
         """Make a lost consumer group again where it stood. Raises an alarm when it does."""
         return bool(declare(self._flow, self._redis, self._stream, create=False))
+
+    def _range(self, first: bytes, last: bytes, count: int | None) -> Rows:
+        """Entries of ours begin with their `_mid` and are taken as they are, but for those that came back."""
+        ids, found = super()._range(first, last, count)
+        came_back = self.name == "retry"
+        pairs = zip(ids, found, strict=True)
+        return ids, [
+            row if row[0] == MID and row[1] and not came_back else as_row(self._stream, id_, row) for id_, row in pairs
+        ]
