@@ -72,6 +72,7 @@ CODES: dict[str, Code] = {
     ),
     "F203": Code("{where} needs a {wanted} connection; {name} is {kind}", "name a connection of kind {wanted}"),
     "F204": Code("no connection is a Redis, so streams have nowhere to live", "add `main: {{redis: embedded}}`"),
+    "F205": Code("edge {name} of kind s2ch leads to the stream {stream}", "make it `kind: s2s`, or name a table"),
     # -- the five rules
     "F301": Code(
         "a node never leads straight to another node: {where} names {what} {name}",

@@ -12,6 +12,7 @@ Rule = Callable[[Flow], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     names_used.streams_are_declared,
+    names_used.tables_are_no_streams,
     names_used.connections_are_declared,
     names_used.connections_are_of_kind,
     names_used.streams_have_a_home,

@@ -18,6 +18,15 @@ def streams_are_declared(flow: Flow) -> Iterator[Finding]:
             yield end.finding("F201", ("streams",), name=shown(end.name), guess=close)
 
 
+def tables_are_no_streams(flow: Flow) -> Iterator[Finding]:
+    """F205: a stream where `<connection>.<table>` should stand; the two look alike."""
+    for edge in flow.edges.values():
+        target = f"{edge.connection}.{edge.table}"
+        if edge.table and target in flow.streams:
+            values = {"name": shown(edge.name), "stream": shown(target)}
+            yield Finding("F205", ("edges", edge.name, "to"), values)
+
+
 def connections_are_declared(flow: Flow) -> Iterator[Finding]:
     """F202: a connection that the file does not have."""
     for name, _, path in _connections_named(flow):

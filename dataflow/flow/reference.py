@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from string import Formatter
 
 from dataflow.flow import schedule, shape
 from dataflow.flow.codes import CODES
@@ -57,10 +58,23 @@ def _code_rows() -> Iterator[str]:
 
 
 def _template(template: str) -> str:
-    """A template with its blanks as words in italics; optional ends of sentences are left out."""
-    text = _cell(template).replace("{guess}", "")
-    text = re.sub(r"(?<!\{)\{([a-z_]+)\}(?!\})", r"*\1*", text).replace("${{{name}:default}}", "${*name*:default}")
-    return text.replace("{{", "{").replace("}}", "}")
+    """A template of codes.py with its blanks as words; optional ends of sentences are left out."""
+    parts = Formatter().parse(template)
+    return _cell("".join(text + (f"\0{blank}\1" if blank and blank != "guess" else "") for text, blank, _, _ in parts))
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a table. What stands between \\0 and \\1 is a blank: in italics, or in <> inside code."""
+    return "`".join(_code(part) if index % 2 else _prose(part) for index, part in enumerate(text.split("`")))
+
+
+def _code(text: str) -> str:
+    return text.replace("\0", "<").replace("\1", ">").replace("|", "\\|")
+
+
+def _prose(text: str) -> str:
+    safe = text.replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
+    return safe.replace("\0", "*").replace("\1", "*")
 
 
 def _default(key: Key) -> str:
@@ -75,10 +89,6 @@ def _default(key: Key) -> str:
 
 def _tells(default: object) -> bool:
     return isinstance(default, (str, int))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
 
 
 if __name__ == "__main__":

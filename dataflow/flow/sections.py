@@ -80,17 +80,13 @@ class Named:
 
     names: Names
     each: Kind
+    words: str
     empty: bool = True
 
     @property
     def blank(self) -> dict[str, Any]:
         """Nothing."""
         return {}
-
-    @property
-    def words(self) -> str:
-        """From what to what."""
-        return f"a mapping: name of {self.names.what} -> {self.each.words}"
 
     def read(self, node: Node, place: Place) -> Any:
         """A dict in the order written. What could not be read is a blank, so that its name is known all the same."""

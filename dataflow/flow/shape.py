@@ -104,7 +104,13 @@ WORKER: Final = Section(
     "a worker",
     (
         Key("from", Text("the name of a stream"), "the stream it reads", required=True),
-        Key("to", Several(Text("the name of a stream"), single=True), "where results go", default=()),
+        Key(
+            "to",
+            Several(Text("the name of a stream"), single=True),
+            "where results go",
+            default=(),
+            default_words="nowhere",
+        ),
         Key(
             "handler",
             Text("module:attribute", r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", "F109"),
@@ -134,7 +140,12 @@ ROUTE: Final = Section(
         Key("by", FieldName(), "the field that decides", required=True),
         Key(
             "cases",
-            Named(Names("a value", r"[\s\S]*", "text"), Text("the name of a stream"), empty=False),
+            Named(
+                Names("a value", r"[\s\S]*", "text"),
+                Text("the name of a stream"),
+                "a mapping: value -> stream name",
+                empty=False,
+            ),
             "value of the field, as it stands in the stream -> stream",
             required=True,
         ),
@@ -225,13 +236,18 @@ FILE: Final = Section(
         Key("flow", Name(FLOW_NAMES), "name of the flow; the prefix of all its keys in Redis", required=True),
         Key(
             "connections",
-            Named(CONNECTION_NAMES, CONNECTION),
+            Named(CONNECTION_NAMES, CONNECTION, "a mapping: connection name -> server"),
             "servers; each has one of the keys below",
             default_words="`main` and `warehouse`, see Connections",
         ),
         Key("hub", HUB, "the HTTP door", default=HUB.blank),
-        Key("streams", Named(STREAM_NAMES, STREAM, empty=False), "streams by name", required=True),
-        Key("workers", Named(STEP_NAMES, WORKER), "workers by name", default={}),
-        Key("edges", Named(STEP_NAMES, EDGE), "edges by name", default={}),
+        Key(
+            "streams",
+            Named(STREAM_NAMES, STREAM, "a mapping: stream name -> its keys", empty=False),
+            "streams by name",
+            required=True,
+        ),
+        Key("workers", Named(STEP_NAMES, WORKER, "a mapping: worker name -> its keys"), "workers by name", default={}),
+        Key("edges", Named(STEP_NAMES, EDGE, "a mapping: edge name -> its keys"), "edges by name", default={}),
     ),
 )

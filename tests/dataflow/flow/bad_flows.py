@@ -352,6 +352,7 @@ BAD: tuple[Bad, ...] = (
         HEAD + "§connections: {warehouse: {clickhouse: embedded}}\n" + NET,
         ("main: {redis: embedded}",),
     ),
+    Bad("a stream for a table", "F205", edge("{kind: s2ch, from: a.stream_out, to: §a.stream_in}"), ("s2s",)),
     # -- the five rules
     Bad(
         "a worker behind a worker",
