@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from dataflow.errors import NotDeclared, ServerFull, StreamFull
+from dataflow.errors import BatchConflict, Fenced, NotDeclared, ServerFull, StreamFull, TargetBehind
 from dataflow.store.door import KeyReused, Record
 from dataflow.store.hop import Dead, Drop, Entry, Hop, Out, Outcome, Park
-from tests.dataflow.store.stores import IN, OUT, SIDE, Store, drifts, message, mid, mids
+from dataflow.store.lane import Frozen, Lane, Lease, LeaseHeld, Refused, content, digest
+from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, Store, drifts, message, mid, mids
 
 PAST_MS = 1
+LONG_MS = 600_000
 FAR_MS = 32_503_680_000_000
 
 
@@ -358,6 +362,202 @@ class DeletionContract:
         assert store.view(IN) == before
 
 
+def freeze(lane: Lane, lease: Lease, count: int = 10) -> Frozen:
+    """Write down the next entries of a lane."""
+    ids, rows = lane.read(lease.position, count)
+    draft = Frozen(lease.seq + 1, digest(content(ids, rows), "{}"), ids[0], ids[-1], len(ids), "{}", 0)
+    return lane.freeze(lease, LONG_MS, lease.position, draft)
+
+
+def place(store: Store, lane: Lane, lease: Lease, frozen: Frozen) -> bool:
+    """Send a batch to the target of the edge `copy`."""
+    ids, rows = lane.reread(frozen)
+    messages = [(0, row) for row in rows]
+    return store.target().place(lease.lineage, lease.epoch, frozen.seq, frozen.digest, ids, messages)
+
+
+class EdgeContract:
+    """Frozen batches: what is settled was sent, what is sent was frozen, and a former runner has no effect."""
+
+    def test_a_batch_is_frozen_placed_and_settled(self, store: Store) -> None:
+        put(store, 1, 2, 3, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease, 2)
+        assert place(store, lane, lease, frozen)
+        assert lane.settle(lease, LONG_MS, frozen, 2, []) == 2
+        assert (mids(store, SIDE), mids(store, LAST)) == (["m3"], ["m1", "m2"])
+        group = store.view(SIDE).groups[0]
+        assert (group.handled, group.out, group.undelivered) == (2, 2, 1)
+        assert lane.acquire("n1", LONG_MS, "other").seq == 1
+        assert lane.state() == ("line", 1)
+        assert drifts(store, SIDE) == []
+
+    def test_what_was_frozen_is_what_the_next_runner_finds(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        first = lane.acquire("n1", 0, "line")
+        frozen = freeze(lane, first)
+        lane.release(first)
+        put(store, 3, stream=SIDE)
+        second = lane.acquire("n2", LONG_MS, "other")
+        assert (second.lineage, second.epoch, second.open) == ("line", first.epoch + 1, frozen)
+        ids, _ = lane.reread(frozen)
+        assert len(ids) == frozen.count == 2
+
+    def test_a_lease_is_held_until_it_ends_or_is_let_go(self, store: Store) -> None:
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        with pytest.raises(LeaseHeld) as held:
+            lane.acquire("n2", LONG_MS, "line")
+        assert (held.value.holder, held.value.left_ms > 0) == ("n1", True)
+        assert lane.acquire("n1", LONG_MS, "line").epoch == lease.epoch
+        assert lane.acquire("n2", LONG_MS, "line", dead_holder="n1").epoch == lease.epoch + 1
+        assert not lane.extend(lease, LONG_MS)
+        lane.release(lease)
+        with pytest.raises(LeaseHeld):
+            lane.acquire("n3", LONG_MS, "line")
+
+    def test_a_former_runner_can_neither_freeze_nor_settle_nor_place(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        old = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, old)
+        new = lane.acquire("n2", LONG_MS, "line", dead_holder="n1")
+        store.target().handshake(new.lineage, new.epoch)
+        with pytest.raises(Fenced):
+            place(store, lane, old, frozen)
+        with pytest.raises(Fenced):
+            lane.settle(old, LONG_MS, frozen, 2, [])
+        with pytest.raises(Fenced):
+            lane.freeze(old, LONG_MS, old.position, frozen)
+        assert mids(store, LAST) == []
+        assert place(store, lane, new, frozen)
+        lane.settle(new, LONG_MS, frozen, 2, [])
+        assert (mids(store, LAST), drifts(store, SIDE)) == (["m1", "m2"], [])
+
+    def test_only_the_open_batch_can_be_settled_and_only_once(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease)
+        for other in (replace(frozen, seq=2), replace(frozen, digest="other")):
+            with pytest.raises(Fenced):
+                lane.settle(lease, LONG_MS, other, 2, [])
+        lane.settle(lease, LONG_MS, frozen, 2, [])
+        with pytest.raises(Fenced):
+            lane.settle(lease, LONG_MS, frozen, 2, [])
+        assert store.view(SIDE).groups[0].handled == 2
+
+    def test_one_batch_is_open_at_a_time(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease, 1)
+        with pytest.raises(Fenced):
+            freeze(lane, lease, 2)
+        again = lane.freeze(lease, LONG_MS, lease.position, replace(frozen, seq=2), replaces=frozen)
+        assert lane.acquire("n1", LONG_MS, "line").open == again
+
+    def test_a_batch_is_applied_once_however_often_it_is_sent(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease)
+        assert [place(store, lane, lease, frozen) for _ in range(3)] == [True, False, False]
+        assert mids(store, LAST) == ["m1", "m2"]
+        assert store.target().handshake(lease.lineage, lease.epoch) == (1, frozen.digest, lease.epoch)
+
+    def test_another_batch_under_a_number_is_a_conflict_with_what_is_known(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease)
+        place(store, lane, lease, frozen)
+        ids, _ = lane.reread(frozen)
+        with pytest.raises(BatchConflict) as conflict:
+            place(store, lane, lease, replace(frozen, digest="other"))
+        assert (conflict.value.applied_ids, conflict.value.last_seq) == (ids, 1)
+        with pytest.raises(TargetBehind):
+            place(store, lane, lease, replace(frozen, seq=3))
+        assert mids(store, LAST) == ["m1", "m2"]
+
+    def test_a_full_target_takes_nothing_but_knows_what_it_has(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease)
+        place(store, lane, lease, frozen)
+        put(store, *range(998), stream=LAST)
+        assert not place(store, lane, lease, frozen)
+        lane.settle(lease, LONG_MS, frozen, 2, [])
+        put(store, 3, stream=SIDE)
+        after = lane.acquire("n1", LONG_MS, "line")
+        with pytest.raises(StreamFull, match=LAST):
+            place(store, lane, after, freeze(lane, after))
+
+    def test_refused_rows_become_dead_letters_when_the_batch_settles(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease)
+        lane.settle(lease, LONG_MS, frozen, 1, [Refused(frozen.first, "n: no number")])
+        group = store.view(SIDE).groups[0]
+        assert (group.handled, group.dead, group.dead_letters.length) == (1, 1, 1)
+        assert drifts(store, SIDE) == []
+        assert store.replay(SIDE, "copy") == 1
+        retry = store.lane(retry=True)
+        back = retry.acquire("n1", LONG_MS, "line2")
+        retry.settle(back, LONG_MS, freeze(retry, back), 1, [])
+        group = store.view(SIDE).groups[0]
+        assert (group.handled, group.dead, group.retry_depth, group.retry.length) == (2, 0, 0, 0)
+        assert drifts(store, SIDE) == []
+
+    def test_settle_without_its_group_changes_nothing(self, store: Store) -> None:
+        put(store, 1, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease)
+        store.lose_group(store.keys.stream(SIDE), "copy")
+        with pytest.raises(NotDeclared):
+            lane.settle(lease, LONG_MS, frozen, 1, [Refused(frozen.first, "no")])
+        store.apply()
+        assert store.view(SIDE).groups[0].dead_letters.length == 0
+        lane.settle(lease, LONG_MS, frozen, 1, [])
+        assert (mids(store, SIDE), drifts(store, SIDE)) == ([], [])
+
+    def test_a_pause_is_told_with_the_lease_until_it_is_lifted(self, store: Store) -> None:
+        lane = store.lane()
+        lane.pause("schema drift")
+        assert lane.acquire("n1", LONG_MS, "line").paused == "schema drift"
+        assert (lane.resume(), lane.resume()) == (True, False)
+        assert lane.acquire("n1", LONG_MS, "line").paused == ""
+
+    def test_a_batch_that_lost_entries_can_be_opened_again(self, store: Store) -> None:
+        put(store, 1, 2, 3, stream=SIDE)
+        lane = store.lane()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        frozen = freeze(lane, lease)
+        store.remove_by_hand(SIDE, frozen.first)
+        assert len(lane.reread(frozen)[0]) == 2
+        assert lane.reopen() == 1
+        lease = lane.acquire("n2", LONG_MS, "line")
+        assert lease.open is None
+        lane.settle(lease, LONG_MS, freeze(lane, lease), 2, [])
+        group = store.view(SIDE).groups[0]
+        assert (group.handled, group.lost) == (2, 1)
+        assert not any("reader" in drift for drift in drifts(store, SIDE))
+
+    def test_waiting_tells_without_the_lease(self, store: Store) -> None:
+        lane = store.lane()
+        put(store, 1, 2, 3, stream=SIDE)
+        told = lane.waiting(2)
+        assert (told.count, told.open, told.fresh) == (2, False, True)
+        freeze(lane, lane.acquire("n1", LONG_MS, "line"))
+        told = lane.waiting(10)
+        assert (told.count, told.open, told.fresh) == (3, True, False)
+
+
 class MemoryLimitContract:
     """At the memory limit nothing comes in, and everything can drain."""
 
@@ -387,6 +587,20 @@ class MemoryLimitContract:
         store.relieve()
         assert (mids(store), drifts(store)) == ([], [])
 
+    def test_an_edge_between_streams_of_one_server_drains(self, store: Store) -> None:
+        put(store, 1, 2, 3, stream=SIDE)
+        lane = store.lane()
+        store.fill()
+        lease = lane.acquire("n1", LONG_MS, "line")
+        store.target().handshake(lease.lineage, lease.epoch)
+        frozen = freeze(lane, lease)
+        assert lane.extend(lease, LONG_MS)
+        assert place(store, lane, lease, frozen)
+        lane.settle(lease, LONG_MS, frozen, 2, [Refused(frozen.first, "no")])
+        lane.pause("so that someone looks")
+        store.relieve()
+        assert (mids(store, SIDE), len(mids(store, LAST)), drifts(store, SIDE)) == ([], 3, [])
+
     def test_a_lost_group_is_made_again(self, store: Store) -> None:
         put(store, 1)
         store.lose_group(store.keys.stream(IN), "one")
@@ -396,5 +610,5 @@ class MemoryLimitContract:
         store.relieve()
 
 
-class StoreContract(DoorContract, HopContract, OwnershipContract, DeletionContract, MemoryLimitContract):
+class StoreContract(DoorContract, HopContract, OwnershipContract, DeletionContract, EdgeContract, MemoryLimitContract):
     """All of it."""

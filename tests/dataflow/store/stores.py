@@ -15,9 +15,12 @@ from dataflow.store.declare import apply
 from dataflow.store.door import Door, Outgoing
 from dataflow.store.hop import Hop
 from dataflow.store.keys import Keys, StreamKeys
+from dataflow.store.lane import Lane
 from dataflow.store.reading import StreamView, read_stream
 from dataflow.store.redis import Client, call
+from dataflow.store.target import StreamTarget
 from dataflow.testing.memory import Memory, MemoryDoor, MemoryHop, id_of, text_of
+from dataflow.testing.memory_edge import MemoryLane, MemoryTarget
 
 TEXT = """
 flow: net
@@ -49,6 +52,12 @@ class Store(Protocol):
 
     def hop(self, group: str, stream: str = IN) -> Hop:
         """A reader's hop."""
+
+    def lane(self, edge: str = "copy", *, retry: bool = False) -> Lane:
+        """A lane of an edge."""
+
+    def target(self, writer: str = "copy") -> StreamTarget:
+        """The target streams of an edge."""
 
     def apply(self) -> None:
         """Declare the flow."""
@@ -89,6 +98,12 @@ class MemoryStore:
     def hop(self, group: str, stream: str = IN) -> Any:
         return MemoryHop(self.memory, self.keys, stream, group, TARGETS.get(group, ()))
 
+    def lane(self, edge: str = "copy", *, retry: bool = False) -> Any:
+        return MemoryLane(self.memory, self.keys, self.flow.edges[edge].source, edge, retry=retry)
+
+    def target(self, writer: str = "copy") -> Any:
+        return MemoryTarget(self.memory, self.keys, writer, self.flow.edges[writer].target_streams)
+
     def apply(self) -> None:
         self.memory.apply(self.flow)
 
@@ -127,6 +142,12 @@ class RealStore:
 
     def hop(self, group: str, stream: str = IN) -> Hop:
         return Hop(self.client, self.keys, stream, group, TARGETS.get(group, ()))
+
+    def lane(self, edge: str = "copy", *, retry: bool = False) -> Lane:
+        return Lane(self.client, self.keys, self.flow.edges[edge].source, edge, retry=retry)
+
+    def target(self, writer: str = "copy") -> StreamTarget:
+        return StreamTarget(self.client, self.keys, writer, self.flow.edges[writer].target_streams)
 
     def apply(self) -> None:
         apply(self.flow, self.client)
