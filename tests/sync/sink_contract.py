@@ -1,8 +1,8 @@
 """What every sink must do. A sink's own test module subclasses `SinkContract` and gives it a `harness`.
 
-    class TestMySink(SinkContract):
-        @pytest.fixture
-        def harness(self) -> Harness: ...
+class TestMySink(SinkContract):
+    @pytest.fixture
+    def harness(self) -> Harness: ...
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class SinkContract:
 
     def test_messages_of_different_shapes_share_a_batch(self, harness: Harness, sink: Sink) -> None:
         turned = meta("turned", "hub@1") + CODEC.encode(dict(reversed(message(n=7).items())))
-        with_attempt = meta("again", "hub@1") + [b"_attempt", b"2"] + CODEC.encode(message(n=8))
+        with_attempt = [*meta("again", "hub@1"), b"_attempt", b"2", *CODEC.encode(message(n=8))]
         write(sink, [row("plain"), turned, with_attempt, row("null", s=None)])
         stored = harness.stored()
         assert stored["turned"] == [message(n=7)]

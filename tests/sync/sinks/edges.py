@@ -7,7 +7,7 @@ from typing import Any
 from dataflow.flow.spec import Edge
 
 
-def edge(table: str, **options: Any) -> Edge:
+def edge(table: str, /, **options: Any) -> Edge:
     """An s2ch edge into a table."""
     fields: dict[str, Any] = {
         "name": "archive",
