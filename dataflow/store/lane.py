@@ -70,13 +70,15 @@ class Waiting:
     """What a lane has to do, told without its lease.
 
     count: entries after the position, counted up to the number asked for. age_ms: how long the first of them has been
-    there, by the server's clock. open: a batch is frozen and not settled. fresh: the lane never ran.
+    there, by the server's clock. open: a batch is frozen and not settled. fresh: the lane never ran. paused: the reason
+    of a pause, "" for none.
     """
 
     count: int
     age_ms: int
-    open: bool
-    fresh: bool
+    open: bool = False
+    fresh: bool = False
+    paused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +243,9 @@ class Lane:
 
     def waiting(self, count: int) -> Waiting:
         """What there is to do, without taking the lease. Entries are counted up to `count`."""
-        found, age_ms, open_, fresh = script("waiting").run(self._redis, [self._state, self._at.stream], [count])
-        return Waiting(found, age_ms, bool(open_), bool(fresh))
+        answer = script("waiting").run(self._redis, [self._state, self._at.stream], [count])
+        found, age_ms, open_, fresh, paused = answer
+        return Waiting(found, age_ms, bool(open_), bool(fresh), paused.decode())
 
     def state(self) -> tuple[str, int]:
         """(lineage, last settled seq) of the lane; ("", 0) if it never ran."""

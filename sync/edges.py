@@ -1,0 +1,56 @@
+"""Running an edge by its name: the plain function behind Celery, the command line and the continuous loops."""
+
+from __future__ import annotations
+
+from functools import partial, reduce
+from operator import add
+
+from dataflow.errors import DataflowError, UnknownName
+from dataflow.flow.spec import Edge, Flow
+from sync.kinds import make_sink
+from sync.run import Run, state_of
+from sync.runner import Runner, Stop, never
+from sync.servers import Servers
+from sync.source import LANES, LaneName, StreamSource
+
+
+def edge_of(flow: Flow, name: str) -> Edge:
+    """The edge of that name. Raises UnknownName."""
+    if name not in flow.edges:
+        known = ", ".join(flow.edges) or "none"
+        raise UnknownName(f"flow {flow.name!r} has no edge {name!r} (it has: {known})")
+    return flow.edges[name]
+
+
+def source_of(flow: Flow, edge: Edge, servers: Servers, lane: LaneName) -> StreamSource:
+    """One lane of an edge. Does not connect. Raises NotRunning."""
+    return StreamSource(flow, edge, servers.redis(flow.streams[edge.source].on), lane)
+
+
+def runner_of(flow: Flow, edge: Edge, servers: Servers, lane: LaneName) -> Runner:
+    """What runs one lane of an edge. Does not connect. Raises NotRunning."""
+    return Runner(edge, source_of(flow, edge, servers, lane), partial(make_sink, flow, edge, servers))
+
+
+def run_edge(flow: Flow, name: str, servers: Servers, *, max_batches: int | None = None, stop: Stop = never) -> Run:
+    """Run an edge now: its stream, then what came back to it. Blocks; lets go of the edge before it returns.
+
+    Args:
+        max_batches: most batches of each of the two; None: until nothing is left.
+        stop: asked between batches.
+
+    Returns what was done; what went wrong with servers and data stands in `state` and `error`. Raises UnknownName.
+    """
+    edge = edge_of(flow, name)
+    return reduce(add, [_run_lane(flow, edge, servers, lane, max_batches, stop) for lane in LANES])
+
+
+def _run_lane(flow: Flow, edge: Edge, servers: Servers, lane: LaneName, max_batches: int | None, stop: Stop) -> Run:
+    try:
+        runner = runner_of(flow, edge, servers, lane)
+    except DataflowError as error:
+        return Run(state_of(error), error=str(error))
+    try:
+        return runner.run(max_batches, stop)
+    finally:
+        runner.leave()

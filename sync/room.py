@@ -1,0 +1,100 @@
+"""The sync room of one process: its flow, kept up to date, and its servers."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from threading import Lock
+
+from dataflow.connections import Resolved, resolve
+from dataflow.errors import DataflowError, FlowError
+from dataflow.flow.load import load
+from dataflow.flow.spec import Flow
+from dataflow.store.declare import revision
+from dataflow.store.keys import Keys
+from dataflow.store.redis import Client
+from sync.edges import run_edge
+from sync.run import Run
+from sync.runner import Stop
+from sync.servers import Servers, home
+from sync.warehouse.chdb import ChdbWarehouse
+
+log = logging.getLogger("dataflow.sync")
+
+
+class Room:
+    """Runs edges of a flow file. Thread-safe.
+
+    Args:
+        path: the flow file.
+        warehouse: the embedded ClickHouse if this process owns it; opened and closed elsewhere.
+
+    Raises FlowError: the file has problems.
+    """
+
+    def __init__(self, path: Path, warehouse: ChdbWarehouse | None = None) -> None:
+        self._path = path
+        self._flow = load(path)
+        self.resolved = resolve(self._flow)
+        self._revision: int | None = None
+        self._lock = Lock()
+        self.servers = Servers(self.resolved, warehouse)
+
+    @property
+    def flow(self) -> Flow:
+        """The flow as it is now."""
+        return self._flow
+
+    @property
+    def keys(self) -> Keys:
+        """The flow's keys."""
+        return Keys(self._flow.name)
+
+    @property
+    def redis(self) -> Client:
+        """Where the flow keeps its revision and its heartbeats. Raises NotRunning."""
+        return self.servers.redis(home(self._flow))
+
+    def follow(self) -> bool:
+        """Load the flow file again if the flow was applied since the last call. Returns whether it changed.
+
+        A file that cannot be followed (problems, other servers) is reported, and the flow stays as it is. Raises
+        ServerAway, OutcomeUnknown, NotRunning.
+        """
+        found = revision(self.redis, self.keys)
+        with self._lock:
+            if self._revision is None:
+                self._revision = found
+            if found == self._revision:
+                return False
+            self._revision = found
+            return self._reload()
+
+    def run(self, name: str, *, max_batches: int | None, stop: Stop) -> Run:
+        """Run one edge now; see `run_edge`."""
+        try:
+            self.follow()
+        except DataflowError as error:
+            log.debug("cannot look for a new revision of the flow: %s", error)
+        return run_edge(self._flow, name, self.servers, max_batches=max_batches, stop=stop)
+
+    def close(self) -> None:
+        """Let go of the servers."""
+        self.servers.close()
+
+    def _reload(self) -> bool:
+        try:
+            flow = load(self._path)
+        except (FlowError, OSError) as error:
+            log.error("the flow was applied anew, but %s cannot be used, so the old one stays: %s", self._path, error)
+            return False
+        if flow.name != self._flow.name or not _same(resolve(flow), self.resolved):
+            log.error("the flow has another name or other servers now: restart this process to follow")
+            return False
+        log.info("the flow was applied anew", extra={"revision": self._revision, "digest": flow.digest[:12]})
+        self._flow = flow
+        return True
+
+
+def _same(one: Resolved, other: Resolved) -> bool:
+    return dict(one.redis) == dict(other.redis) and dict(one.warehouse) == dict(other.warehouse)

@@ -1,0 +1,59 @@
+"""The servers of a flow, as one process reaches them."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from dataflow.connections import Resolved
+from dataflow.errors import TargetRefused
+from dataflow.flow.spec import Flow
+from dataflow.store.redis import Client, connect
+from sync.warehouse.chdb import ChdbWarehouse
+
+
+class Servers:
+    """One client per Redis, and the embedded warehouse where this process owns it. Thread-safe.
+
+    Args:
+        resolved: where everything is.
+        warehouse: the embedded ClickHouse; None in a process that does not own it. Not closed here.
+    """
+
+    def __init__(self, resolved: Resolved, warehouse: ChdbWarehouse | None = None) -> None:
+        self._resolved = resolved
+        self._warehouse = warehouse
+        self._clients: dict[str, Client] = {}
+        self._lock = Lock()
+
+    def redis(self, connection: str) -> Client:
+        """The client of a Redis connection. Does not connect. Raises NotRunning: it is embedded and not running."""
+        url = self._resolved.redis[connection]
+        with self._lock:
+            if connection not in self._clients:
+                self._clients[connection] = connect(url)
+            return self._clients[connection]
+
+    def warehouse(self, connection: str) -> ChdbWarehouse:
+        """The embedded warehouse behind a connection. Raises TargetRefused: it cannot be reached from here."""
+        if isinstance(self._resolved.warehouse[connection], str):
+            raise TargetRefused(
+                f"connection {connection!r} is a ClickHouse server; this version writes to the embedded one only: "
+                "leave its URL out"
+            )
+        if self._warehouse is None:
+            raise TargetRefused(
+                f"connection {connection!r} is embedded: only the process of `dataflow sync` may write to it"
+            )
+        return self._warehouse
+
+    def close(self) -> None:
+        """Close every client. Safe to call twice."""
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+
+def home(flow: Flow) -> str:
+    """The Redis connection where a flow keeps what belongs to no stream: its revision, alarms and heartbeats."""
+    return next(name for name, connection in flow.connections.items() if connection.kind == "redis")
