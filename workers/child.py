@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import logging
 import os
 import signal
+import sys
 import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
 
-from dataflow.errors import DataflowError, NotDeclared, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.process import dies_with_parent
-from dataflow.store.alarms import clear_alarm, raise_alarm
-from dataflow.store.declare import declare
 from dataflow.store.hop import Hop
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, connect
-from workers import kinds
-from workers.handler import Pace
-from workers.handlers.python import HandlerUnusable
+from workers import fate, kinds
+from workers.handler import Handler, HandlerUnusable, Pace
 from workers.loop import Loop
+from workers.patience import Patience
 from workers.pulse import Pulse
+from workers.trouble import Trouble
 
 log = logging.getLogger("dataflow.worker")
 
@@ -28,90 +33,144 @@ EXIT_BROKEN = 70
 EXIT_UNUSABLE = 78
 EXIT_SETUP = 79
 
+SHOW_STACKS = signal.SIGUSR2
+"""A child that gets it writes the stacks of its threads to stderr."""
+_OOM_SCORE = 500
+"""When memory runs out, the kernel shall end a child rather than its parent or a server."""
 
-def fork(flow: Flow, worker: Worker, redis_url: str, consumer: str, pulse: Pulse) -> int:
-    """Start a child process. Returns its pid; in the child it never returns.
 
-    The parent must have no other threads. The child dies with the parent.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the children of a worker are to do, and where."""
+
+    flow: Flow
+    worker: Worker
+    redis_url: str = field(repr=False)
+
+    def hop(self, redis: Client) -> Hop:
+        """The worker's consumer group."""
+        worker = self.worker
+        return Hop(redis, Keys(self.flow.name), worker.source, worker.name, worker.targets)
+
+
+def fork(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> int:
+    """Start a child process in a process group of its own. Returns its pid; in the child it never returns.
+
+    The caller must have no other threads. The child dies with the caller.
+
+    Args:
+        consumer: a name never used before.
+        predecessors: dead consumers whose entries the child takes.
+        pulse: fresh.
     """
     arrange_death = dies_with_parent(signal.SIGKILL)
-    pid = os.fork()
-    if pid:
-        return pid
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # a signal in between would only be noted, in the wrong process
+    try:
+        pid = os.fork()
+        if not pid:
+            arrange_death()
+            for number in signals:
+                signal.signal(number, signal.SIG_DFL)
+            _own_group(0)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            _live(job, consumer, predecessors, pulse)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    _own_group(pid)
+    return pid
+
+
+def _own_group(pid: int) -> None:
+    """Give a child a process group, so that what its handler starts can be ended with it, and so that Ctrl-C in a
+    terminal reaches the parent alone. Child and parent both do it: whoever comes first."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or the other one was first
+        os.setpgid(pid, pid)
+
+
+def _live(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> NoReturn:
     code = EXIT_BROKEN
     try:
-        arrange_death()
-        code = _run(flow, worker, redis_url, consumer, pulse)
+        _arrange_streams()
+        _arrange_faults()
+        code = _run(job, consumer, predecessors, pulse)
     except BaseException:  # noqa: BLE001 - the last frame of the process: say what happened and end
         traceback.print_exc()
     finally:
         logging.shutdown()
+        with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
+            sys.stdout.flush()
         os._exit(code)
 
 
-def _run(flow: Flow, worker: Worker, redis_url: str, consumer: str, pulse: Pulse) -> int:
-    stop = _Stop()
+def _arrange_streams() -> None:
+    """A handler reads nothing from the terminal, and what it prints stands among the logs, line by line."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _arrange_faults() -> None:
+    faulthandler.enable(file=2)
+    faulthandler.register(SHOW_STACKS, file=2, all_threads=True)
+    with contextlib.suppress(OSError):  # not every container lets us
+        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")
+
+
+def _run(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> int:
+    flow, worker = job.flow, job.worker
+    redis = connect(job.redis_url)
+    trouble = Trouble(flow, worker, redis)
     try:
         handler = kinds.load(worker, flow.path.parent)
     except HandlerUnusable as error:
-        log.error("%s", error)
+        log.error("%s", error, exc_info=error.__cause__)
+        trouble.handler(str(error))
         return EXIT_UNUSABLE
-    except Exception:
+    except Exception as error:
         log.exception("setup of the handler failed", extra={"worker": worker.name})
+        trouble.handler(f"its setup fails: {fate.named(error)}")
         return EXIT_SETUP
-    redis = connect(redis_url)
-    hop = Hop(redis, Keys(flow.name), worker.source, worker.name, worker.targets)
-
-    trouble = Trouble(flow, worker, redis)
-    Loop(flow, worker, hop, consumer, handler, Pace(pulse, stop.asked), stop.asked, trouble.tell).run()
-    handler.close()
+    trouble.handler("")
+    stop = Stop()
+    patience = Patience(stop.asked, trouble.tell)
+    pace = Pace(pulse, stop.asked)
+    Loop(flow, worker, job.hop(redis), consumer, handler, pace, patience, predecessors).run()
+    _close(handler, pulse)
     return EXIT_OK
 
 
-class Trouble:
-    """Says once what a loop waits for, mends a lost consumer group, and raises an alarm while a target is full."""
-
-    def __init__(self, flow: Flow, worker: Worker, redis: Client) -> None:
-        self._flow, self._worker, self._redis = flow, worker, redis
-        self._keys = Keys(flow.name)
-        self._said = ""
-
-    def tell(self, error: DataflowError | None) -> None:
-        """The loop waits because of this error; None: it goes on."""
-        try:
-            if error is None:
-                self._over()
-            else:
-                self._begin(error)
-        except DataflowError as failure:
-            log.warning("%s", failure, extra={"worker": self._worker.name})
-
-    def _begin(self, error: DataflowError) -> None:
-        text = str(error) if not isinstance(error, StreamFull) else f"{error.stream} is full"
-        if text != self._said:
-            log.warning("waiting: %s", error, extra={"worker": self._worker.name})
-            self._said = text
-        if isinstance(error, NotDeclared):
-            declare(self._flow, self._redis, self._worker.source, create=False)
-        if isinstance(error, StreamFull):
-            raise_alarm(self._redis, self._keys, "full", self._worker.name, f"the worker waits: {error}")
-
-    def _over(self) -> None:
-        log.info("going on", extra={"worker": self._worker.name})
-        self._said = ""
-        clear_alarm(self._redis, self._keys, "full", self._worker.name)
+def _close(handler: Handler, pulse: Pulse) -> None:
+    pulse.begin(0)  # it may hang like any other call
+    try:
+        handler.close()
+    except Exception:
+        log.exception("closing the handler failed; its messages are settled")
+    pulse.end(0)
 
 
-class _Stop:
-    """Set by SIGTERM. SIGINT is the parent's business: a terminal sends it to all of us."""
+class Stop:
+    """Set by SIGTERM or SIGINT of this very process: the message in hand is finished, nothing more is begun.
+
+    Made after the set-up: a process that is still setting up holds nothing and may end on the spot.
+    """
 
     def __init__(self) -> None:
         self._asked = False
-        signal.signal(signal.SIGTERM, self._note)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+        os.register_at_fork(after_in_child=self._forget)
 
     def asked(self) -> bool:
+        """Whether to stop."""
         return self._asked
 
     def _note(self, *_: object) -> None:
         self._asked = True
+
+    def _forget(self) -> None:
+        """A process that the handler forks shall end by SIGTERM, as its library expects."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)

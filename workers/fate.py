@@ -11,6 +11,7 @@ from dataflow.store.hop import Dead, Park
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
 ERROR_CHARS = 4000
+"""Characters of an error that are kept with a dead letter."""
 
 
 class BadOutput(Exception):
@@ -23,7 +24,7 @@ class Crashed(Exception):
 
 def backoff_s(attempt: int) -> float:
     """Seconds to wait after the given attempt (from 1) has failed: 1, 2, 4 ... up to 60."""
-    return float(min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(attempt - 1, 30)))
+    return min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, 30))
 
 
 def after_failure(error: BaseException, attempt: int, max_attempts: int, now_ms: int) -> Dead | Park:
@@ -35,18 +36,37 @@ def after_failure(error: BaseException, attempt: int, max_attempts: int, now_ms:
     if isinstance(error, Retry):
         return Park(now_ms + int(error.after_s * 1000), attempt - 1)
     if isinstance(error, Reject):
-        return Dead("rejected", str(error) or "the handler rejected the message", attempt)
+        return Dead("rejected", told(error) or "the handler rejected the message", attempt)
     if isinstance(error, InvalidMessage):
-        return Dead("invalid", str(error), attempt)
+        return Dead("invalid", told(error), attempt)
     if isinstance(error, BadOutput):
-        return Dead("bad_output", str(error), attempt)
-    if attempt >= max_attempts and isinstance(error, Crashed):
+        return Dead("bad_output", told(error), attempt)
+    if attempt < max_attempts:
+        return Park(now_ms + int(backoff_s(attempt) * 1000), attempt)
+    if isinstance(error, Crashed):
         return Dead("crashed", f"the process died or ran out of time while handling it, {attempt} times", attempt)
-    if attempt >= max_attempts:
-        return Dead("failed", describe(error), attempt)
-    return Park(now_ms + int(backoff_s(attempt) * 1000), attempt)
+    return Dead("failed", described(error), attempt)
 
 
-def describe(error: BaseException) -> str:
-    """The error and where it was raised, in bounded length, the end kept."""
-    return "".join(traceback.format_exception(error)).strip()[-ERROR_CHARS:]
+def told(error: BaseException) -> str:
+    """What an error says of itself, in bounded length, its beginning kept. Never raises."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the user's class may do anything
+        text = f"{type(error).__name__} (its text cannot be told)"
+    return _writable(text[:ERROR_CHARS])
+
+
+def described(error: BaseException) -> str:
+    """An error and where it was raised, in bounded length, its end kept. Never raises."""
+    return _writable("".join(traceback.format_exception(error)).strip()[-ERROR_CHARS:])
+
+
+def named(error: BaseException) -> str:
+    """An error in one line: its class and what it says."""
+    return f"{type(error).__name__}: {told(error)}".partition("\n")[0]
+
+
+def _writable(text: str) -> str:
+    """Lone surrogates cannot be written as UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -6,8 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from dataflow.errors import UserError
 from workers.pulse import Pulse
 from workers.task import Results, Task
+
+
+class HandlerUnusable(UserError):
+    """The handler cannot be used as the flow file names it; nothing was read."""
 
 
 class Pace:
@@ -35,7 +40,10 @@ class Handler(Protocol):
     """Does the work of one worker process. Called from one thread."""
 
     def handle(self, tasks: Sequence[Task], pace: Pace) -> Results:
-        """Run the tasks in order until `pace.over()`. Never raises for what a message does; may never return."""
+        """Run the tasks in order until `pace.over()`, each call between the pulse's `begin` and `end`.
+
+        Never raises for what a message does; may never return.
+        """
 
     def close(self) -> None:
-        """Called once, when the process stops in good order."""
+        """Called once, when the process stops in good order. May raise."""

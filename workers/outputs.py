@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import GeneratorType
-from typing import Any
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, SupportsIndex
 
-from dataflow.handler import To
+from dataflow.handler import Reject, Retry, To
 from workers.fate import BadOutput
-from workers.task import Filtered, Handled, Result, Results
+from workers.task import Failed, Filtered, Handled, Result, Results
 
 EXPECTED = "expected a dict, a list of dicts, or None"
 
 
 def result_of(returned: Any) -> Result:
-    """The result of a call for one message: dict, list (or generator) of dicts, or None for filtered.
+    """The result for one message: dict, list (or generator) of dicts, or None for filtered.
 
-    Raises BadOutput for anything else.
+    Raises BadOutput for anything else, and whatever a generator raises.
     """
     if returned is None:
         return Filtered()
     if isinstance(returned, Mapping | To):
         return Handled((returned,))
-    if isinstance(returned, list | tuple | GeneratorType):
+    if isinstance(returned, list | tuple | Iterator):
         return Handled([_message(item) for item in returned])
     raise BadOutput(f"the handler returned {_shown(returned)}: {EXPECTED}")
 
@@ -30,49 +30,82 @@ def result_of(returned: Any) -> Result:
 def results_of_batch(returned: Any, n: int, *, aggregate: bool) -> Results:
     """The results of a batch call for n messages.
 
-    Accepted: a list of n items, each as for one message; a list of (index, message) pairs, where an index that does
-    not occur was filtered; a DataFrame whose index names the inputs. With `aggregate`: a list of any length (or a
-    DataFrame), which belongs to the batch as a whole. Raises BadOutput.
+    Accepted: a list of n items, each as for one message, or a Reject or Retry for that message; (index, message)
+    pairs, or a DataFrame whose index names the inputs, where what does not occur was filtered; None or an empty list:
+    all was filtered. With `aggregate`: messages in any number, which belong to the batch as a whole.
+    Raises BadOutput.
     """
     rows = _rows(returned)
+    items = _items(returned)
     if aggregate:
-        items = [_message(item) for _, item in rows] if rows is not None else _aggregated(returned)
-        return Results([Handled(items), *(Handled(()) for _ in range(n - 1))], together=True)
-    if rows is None and isinstance(returned, list) and returned and all(_is_pair(item) for item in returned):
-        rows = returned
+        found = [item for _, item in rows] if rows is not None else items
+        return _whole(returned if found is None else found, n)
+    if rows is None and items is not None and all(_is_pair(item) for item in items):
+        rows = items
     if rows is not None:
         return Results(_by_index(rows, n))
-    if not isinstance(returned, list | tuple) or len(returned) != n:
+    if items is None or len(items) != n:
         raise BadOutput(
             f"the batch handler returned {_shown(returned)} for {n} messages: expected one item per message, "
             "(index, message) pairs, or `aggregate: true` in the flow file"
         )
-    return Results([result_of(item) for item in returned])
+    return Results([_result_in_batch(item) for item in items])
 
 
-def _aggregated(returned: Any) -> Sequence[Mapping[str, Any] | To]:
-    result = result_of(returned)
-    return result.messages if isinstance(result, Handled) else ()
+def _items(returned: Any) -> list[Any] | None:
+    if returned is None:
+        return []
+    return list(returned) if isinstance(returned, list | tuple | Iterator) else None
 
 
 def _rows(returned: Any) -> list[tuple[Any, Any]] | None:
-    """(index, record) of a DataFrame, None for anything else. Told by its shape: pandas may not be imported."""
-    if not (hasattr(returned, "to_dict") and hasattr(returned, "columns") and hasattr(returned, "index")):
+    """(index, record) of a DataFrame, None for anything else. Told by its shape: pandas may not be imported.
+
+    pandas knows one missing value; all of its forms (None, NaN, NaT, NA) become null.
+    """
+    if not all(hasattr(returned, name) for name in ("to_dict", "columns", "index", "notna")):
         return None
-    return list(zip(returned.index.tolist(), returned.to_dict("records"), strict=True))
+    records = returned.astype(object).where(returned.notna(), None).to_dict("records")
+    return list(zip(returned.index.tolist(), records, strict=True))
 
 
-def _by_index(rows: Sequence[tuple[Any, Any]], n: int) -> list[Result]:
+def _whole(returned: Any, n: int) -> Results:
+    """Everything is booked on the first message of the batch."""
+    result = result_of(returned)
+    messages = result.messages if isinstance(result, Handled) else ()
+    return Results([Handled(messages), *(Handled(()) for _ in range(n - 1))], together=True)
+
+
+def _by_index(rows: Iterable[tuple[Any, Any]], n: int) -> Sequence[Result]:
     messages: list[list[Any]] = [[] for _ in range(n)]
     for index, item in rows:
-        if not isinstance(index, int) or not 0 <= index < n:
-            raise BadOutput(f"the batch handler answered for index {index!r}; the batch has 0 to {n - 1}")
-        messages[index].append(_message(item))
+        messages[_place(index, n)].append(_message(item))
     return [Handled(found) if found else Filtered() for found in messages]
 
 
+def _place(index: Any, n: int) -> int:
+    place = operator.index(index) if isinstance(index, SupportsIndex) else -1
+    if not 0 <= place < n:
+        raise BadOutput(f"the batch handler answered for index {_shown(index)}; the batch has 0 to {n - 1}")
+    return place
+
+
 def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping | To)
+    return (
+        isinstance(item, tuple)
+        and len(item) == 2
+        and isinstance(item[0], SupportsIndex)
+        and isinstance(item[1], Mapping | To)
+    )
+
+
+def _result_in_batch(item: Any) -> Result:
+    if isinstance(item, Reject | Retry):
+        return Failed(item)
+    try:
+        return result_of(item)
+    except BadOutput as error:
+        return Failed(error)
 
 
 def _message(item: Any) -> Mapping[str, Any] | To:
@@ -82,5 +115,9 @@ def _message(item: Any) -> Mapping[str, Any] | To:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    """A value's type and beginning; the user's repr may raise."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - the user's class may do anything
+        text = "(its repr raises)"
     return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"

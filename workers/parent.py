@@ -6,264 +6,215 @@ It has no threads and runs none of the user's code, so nothing a handler does ca
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-
-from dataflow.flow.load import load
 
 from dataflow.connections import resolve
 from dataflow.errors import DataflowError, FlowError, UnknownName
-from dataflow.flow.spec import Flow, Worker
-from dataflow.store.declare import check_format, revision
-from dataflow.store.hop import LANES, Entry, Hop
+from dataflow.flow.load import load
+from dataflow.flow.spec import Worker
+from dataflow.store.alarms import clear_alarm, raise_alarm
+from dataflow.store.declare import applied_digest, check_format
+from dataflow.store.hop import MAX_ENTRIES, Hop
 from dataflow.store.keys import Keys
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
 from dataflow.store.redis import connect
-from workers import child
-from workers.pulse import Pulse
+from workers.child import Job
+from workers.every import Every
+from workers.slot import Slot
 
 log = logging.getLogger("dataflow.worker")
 
-TICK_S = 0.1
+TICK_S = 0.05
 WAKE_EVERY_S = 0.5
+WAKE_FOR_S = 0.1
 WATCH_EVERY_S = 2.0
-LONGEST_RESTART_S = 30.0
-STEADY_AFTER_S = 10.0
+SWEEP_EVERY_S = 600.0
+SWEEP_IDLE_MS = 3_600_000
+CALM_AFTER_S = 60.0
+"""So long after the last crash its alarm is taken down."""
 
-
-@dataclass(slots=True)
-class Slot:
-    """A place for one child: who is in it, and what its predecessors left."""
-
-    pulse: Pulse
-    pid: int = 0
-    consumer: str = ""
-    started: float = 0.0
-    start_at: float = 0.0
-    restart_s: float = 0.0
-    left_by: list[str] = field(default_factory=list)
-
-
-class Every:
-    """Runs a step at most every `seconds`; an error of the server is logged once and does not stop the parent."""
-
-    def __init__(self, seconds: float, step: Callable[[], None]) -> None:
-        self._seconds, self._step = seconds, step
-        self._next = 0.0
-        self._said = ""
-
-    def run(self, now: float) -> None:
-        """Run the step if it is due."""
-        if now < self._next:
-            return
-        self._next = now + self._seconds
-        try:
-            self._step()
-            self._said = ""
-        except DataflowError as error:
-            if str(error) != self._said:
-                log.warning("%s", error)
-                self._said = str(error)
+EXIT_OK = 0
+EXIT_UNUSABLE = 2
 
 
 class Parent:
     """Runs one worker of a flow until SIGTERM or SIGINT; the second signal ends it at once.
 
     Args:
+        flow_path: the flow file; read again when the flow was applied anew.
+        name: the worker.
         processes: how many children; None: as the flow file says.
+
+    Raises FlowError, UnknownName, NotRunning (an embedded Redis that is not there).
     """
 
-    def __init__(self, flow_path: Path, name: str, processes: int | None) -> None:
+    def __init__(self, flow_path: Path, name: str, processes: int | None = None) -> None:
         self._path, self._name, self._processes = flow_path, name, processes
-        self._flow, self._worker = self._load()
-        self._url = resolve(self._flow).redis[self._flow.streams[self._worker.source].on]
-        self._redis = connect(self._url)
-        self._keys = Keys(self._flow.name)
-        self._revision = -1
-        self._signals = 0
-        self._failed = False
+        self._job = self._load()
+        self._keys = Keys(self._job.flow.name)
+        # Short: while the parent waits for an answer it minds nothing else.
+        self._redis = connect(self._job.redis_url, timeout_s=max(0.5, min(2.0, self._job.worker.lease_s / 3)))
+        self._hop = self._job.hop(self._redis)
+        self._slots: list[Slot] = []
         self._process = process_name(name)
-        self._take_worker(self._flow, self._worker)
+        self._digest = self._job.flow.digest
+        self._signals = 0
+        self._stopping = self._unusable = False
+        self._crashed_at = 0.0
 
     def run(self) -> int:
-        """Block until told to stop. Returns the exit code: 0, or 2 when the handler cannot be used."""
+        """Block until told to stop. Returns the exit code: 0, or 2 when the handler cannot be used.
+
+        Raises ServerAway, FormatTooNew before anything was started.
+        """
         check_format(self._redis, self._keys)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        log.info("worker starts", extra={"worker": self._name, "processes": len(self._slots)})
-        while not self._signals and not self._failed:
-            self._tick()
+        self._quietly(lambda: clear_alarm(self._redis, self._keys, "full", self._name))
+        self._say(logging.INFO, "worker starts", processes=self._wanted())
+        steps = self._steps()
+        while not self._stopping or any(slot.pid for slot in self._slots):
+            self._tick(steps)
             time.sleep(TICK_S)
-        self._stop()
         self._quietly(lambda: leave(self._redis, self._keys, "worker", self._process))
-        return 2 if self._failed else 0
+        self._say(logging.INFO, "worker stopped")
+        return EXIT_UNUSABLE if self._unusable else EXIT_OK
 
-    def _load(self) -> tuple[Flow, Worker]:
+    def _load(self) -> Job:
         flow = load(self._path)
         if self._name not in flow.workers:
             known = ", ".join(flow.workers) or "none"
             raise UnknownName(f"flow {flow.name!r} has no worker {self._name!r} (it has: {known})")
-        return flow, flow.workers[self._name]
+        worker = flow.workers[self._name]
+        return Job(flow, worker, resolve(flow).redis[flow.streams[worker.source].on])
 
-    def _take_worker(self, flow: Flow, worker: Worker) -> None:
-        self._flow, self._worker = flow, worker
-        self._hop = Hop(self._redis, self._keys, worker.source, worker.name, worker.targets)
-        self._slots = [Slot(Pulse(worker.threads)) for _ in range(self._processes or worker.processes)]
-        self._steps = [
-            Every(worker.lease_s / 3, self._renew),
-            Every(WAKE_EVERY_S, self._wake),
-            Every(BEAT_EVERY_S, self._beat),
-            Every(WATCH_EVERY_S, self._watch),
+    def _steps(self) -> list[Every]:
+        return [
+            Every(lambda: self._job.worker.lease_s / 3, self._renew),
+            Every(lambda: WAKE_EVERY_S, self._wake),
+            Every(lambda: BEAT_EVERY_S, self._beat),
+            Every(lambda: WATCH_EVERY_S, self._watch),
+            Every(lambda: SWEEP_EVERY_S, self._sweep),
         ]
 
-    def _tick(self) -> None:
-        self._reap()
-        now = time.monotonic()
+    def _tick(self, steps: list[Every]) -> None:
+        self._heed_signals()
+        while len(self._slots) < self._wanted():
+            self._slots.append(Slot())
+        for slot in list(self._slots):
+            self._tend(slot, time.monotonic())
+        for step in steps:
+            if self._signals < 2:
+                step.run(time.monotonic())
+
+    def _heed_signals(self) -> None:
+        if self._signals and not self._stopping:
+            self._stop("worker stops: finishing what is in hand")
+        if self._signals > 1:
+            for slot in self._slots:
+                if slot.pid:
+                    slot.kill()
+
+    def _stop(self, text: str) -> None:
+        self._say(logging.INFO, text)
+        self._stopping = True
         for slot in self._slots:
-            if not slot.pid and now >= slot.start_at:
-                self._start(slot)
-            elif slot.pid and slot.pulse.oldest_call_s() > self._worker.timeout_s:
-                log.error(
-                    "the handler ran longer than timeout_s: ending the process",
-                    extra={"worker": self._name, "pid": slot.pid, "timeout_s": self._worker.timeout_s},
-                )
-                slot.pulse.reset()
-                os.kill(slot.pid, signal.SIGKILL)
-        for step in self._steps:
-            step.run(now)
+            slot.ask_to_stop()
 
-    def _start(self, slot: Slot) -> None:
-        """Start a child, which finds what its predecessors held pending under its own name."""
-        slot.consumer = f"{socket.gethostname()}.{os.getpid()}.{os.urandom(4).hex()}"
-        slot.left_by = [dead for dead in slot.left_by if not self._inherit(slot.consumer, dead)]
-        slot.pulse.reset()
-        slot.pid = child.fork(self._flow, self._worker, self._url, slot.consumer, slot.pulse)
-        slot.started = time.monotonic()
-
-    def _inherit(self, consumer: str, dead: str) -> bool:
-        return self._quietly(lambda: self._hop.inherit(consumer, dead))
-
-    def _reap(self) -> None:
-        for slot in self._slots:
-            if not slot.pid:
-                continue
-            pid, status = os.waitpid(slot.pid, os.WNOHANG)
-            if pid:
-                self._ended(slot, os.waitstatus_to_exitcode(status))
+    def _tend(self, slot: Slot, now: float) -> None:
+        if slot.pid:
+            code = slot.reap()
+            if code is not None:
+                self._ended(slot, code)
+            elif lasted_s := slot.end_if_hung(now):
+                text = "the handler runs longer than timeout_s: ending the process; its stacks follow"
+                self._say(logging.ERROR, text, pid=slot.pid, ran_s=round(lasted_s, 1))
+        elif self._slots.index(slot) >= self._wanted():
+            self._slots.remove(slot)
+        elif not self._stopping and now >= slot.start_at:
+            slot.start(self._job, self._hop)
 
     def _ended(self, slot: Slot, code: int) -> None:
-        pid, slot.pid = slot.pid, 0
-        slot.left_by.append(slot.consumer)
-        if self._signals:
+        ending = slot.ended(code)
+        if ending.stopped:
+            hop = slot.hop or self._hop
+            self._quietly(lambda: hop.hand_back(slot.consumer, ending.begun))
             return
-        if code == child.EXIT_UNUSABLE:
-            self._failed = True
+        if ending.unusable:
+            self._unusable = True
+            self._stop("worker stops: its handler cannot be used")
             return
-        now = time.monotonic()
-        steady = now - slot.started > STEADY_AFTER_S
-        slot.restart_s = 0.1 if steady or not slot.restart_s else min(slot.restart_s * 2, LONGEST_RESTART_S)
-        slot.start_at = now + slot.restart_s
-        log.error(
-            "a process of the worker ended; what it held runs again, one by one",
-            extra={"worker": self._name, "pid": pid, "reason": _reason(code), "restart_in_s": slot.restart_s},
-        )
+        text = f"a process of the worker ended ({ending.reason}); what it held runs again, one by one"
+        self._say(logging.ERROR, text, restart_in_s=slot.pause_s)
+        self._crashed_at = time.monotonic()
+        self._quietly(lambda: raise_alarm(self._redis, self._keys, "crash", self._name, text))
+
+    def _wanted(self) -> int:
+        return self._processes or self._job.worker.processes
 
     def _renew(self) -> None:
-        live = [slot.consumer for slot in self._slots if slot.pid]
-        if live:
-            self._hop.renew(live)
+        groups: dict[int, tuple[Hop, list[str]]] = {}
+        for slot in self._slots:
+            if slot.pid and slot.hop:
+                groups.setdefault(id(slot.hop), (slot.hop, []))[1].append(slot.consumer)
+        for hop, consumers in groups.values():
+            hop.renew(consumers)
 
     def _wake(self) -> None:
-        while self._hop.wake():
+        until = time.monotonic() + WAKE_FOR_S
+        while self._hop.wake() >= MAX_ENTRIES and time.monotonic() < until:
             pass
 
     def _beat(self) -> None:
         pids = [slot.pid for slot in self._slots if slot.pid]
         beat(self._redis, self._keys, "worker", self._process, name=self._name, processes=pids)
+        if self._crashed_at and time.monotonic() - self._crashed_at > CALM_AFTER_S:
+            clear_alarm(self._redis, self._keys, "crash", self._name)
+            self._crashed_at = 0.0
+
+    def _sweep(self) -> None:
+        self._hop.sweep(SWEEP_IDLE_MS)
 
     def _watch(self) -> None:
-        """Follow a flow that was applied anew: load the file again and restart the children if their part changed."""
-        found = revision(self._redis, self._keys)
-        if self._revision in (-1, found):
-            self._revision = found
+        """Follow a flow that was applied anew: load the file again, and replace the children if their part changed."""
+        found = applied_digest(self._redis, self._keys)
+        if self._stopping or found in ("", self._digest):
             return
-        self._revision = found
+        self._digest = found
         try:
-            flow, worker = self._load()
+            job = self._load()
         except (FlowError, UnknownName) as error:
-            log.error("the flow was applied anew but this worker keeps its old part: %s", error)
+            self._say(logging.ERROR, f"the flow was applied anew but this worker keeps its old part: {error}")
             return
-        if (worker, _around(flow, worker)) == (self._worker, _around(self._flow, self._worker)):
+        if job.flow.name != self._job.flow.name or job.redis_url != self._job.redis_url:
+            self._say(logging.ERROR, "the flow's name or its Redis has changed: start this worker again to follow")
             return
-        log.info("the flow has changed: restarting", extra={"worker": self._name})
-        self._end_children()
-        self._take_worker(flow, worker)
-
-    def _stop(self) -> None:
-        log.info("worker stops: finishing what is in hand", extra={"worker": self._name})
-        self._end_children()
-        log.info("worker stopped", extra={"worker": self._name})
-
-    def _end_children(self) -> None:
-        """SIGTERM, then wait; at a second signal SIGKILL. What they held is put on the bench either way."""
-        before = self._signals
-        self._signal_children(signal.SIGTERM)
-        while any(slot.pid for slot in self._slots):
-            if self._signals > max(before, 1):
-                self._signal_children(signal.SIGKILL)
+        if part_of(job) != part_of(self._job):
+            self._say(logging.INFO, "the flow has changed: replacing the processes")
+            self._job, self._hop = job, job.hop(self._redis)
             for slot in self._slots:
-                if slot.pid and slot.pulse.oldest_call_s() > self._worker.timeout_s:
-                    os.kill(slot.pid, signal.SIGKILL)
-            self._reap_all()
-            self._steps[0].run(time.monotonic())
-            time.sleep(TICK_S / 5)
-        for slot in self._slots:
-            for consumer in slot.left_by:
-                begun = _entry(slot.pulse.alone()) if consumer == slot.consumer else []
-                self._quietly(lambda consumer=consumer, begun=begun: self._hop.hand_back(consumer, begun))  # type: ignore[misc]
-
-    def _reap_all(self) -> None:
-        for slot in self._slots:
-            if slot.pid and os.waitpid(slot.pid, os.WNOHANG)[0]:
-                slot.pid = 0
-                slot.left_by.append(slot.consumer)
-
-    def _signal_children(self, number: signal.Signals) -> None:
-        for slot in self._slots:
-            if slot.pid:
-                os.kill(slot.pid, number)
+                slot.ask_to_stop()
 
     def _on_signal(self, *_: object) -> None:
         self._signals += 1
 
-    def _quietly(self, step: Callable[[], object]) -> bool:
-        """Run a step that may fail without harm (a lease does the same later). Whether it went through."""
+    def _quietly(self, step: Callable[[], object]) -> None:
+        """Run a step that may fail without harm: a lease does the same later, or the next start."""
         try:
             step()
         except DataflowError as error:
-            log.warning("%s", error, extra={"worker": self._name})
-            return False
-        return True
+            self._say(logging.WARNING, str(error))
+
+    def _say(self, level: int, text: str, **facts: object) -> None:
+        log.log(level, text, extra={"worker": self._name, **facts})
 
 
-def _around(flow: Flow, worker: Worker) -> object:
-    """What of the flow a worker's behaviour depends on, beside its own part."""
-    streams = [replace(flow.streams[name]) for name in (worker.source, *worker.targets)]
-    return streams, flow.keeps_mid(worker.name)
-
-
-def _reason(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    known = {child.EXIT_SETUP: "setup of the handler failed", child.EXIT_OK: "it stopped by itself"}
-    return known.get(code, f"exit code {code}")
-
-
-def _entry(mark: bytes) -> list[Entry]:
-    lane, _, id_ = mark.partition(b"/")
-    return [Entry(name, id_, []) for name in LANES if name.encode() == lane]
+def part_of(job: Job) -> tuple[Worker, list[object], bool]:
+    """What of the flow a child's behaviour depends on."""
+    flow, worker = job.flow, job.worker
+    streams: list[object] = [replace(flow.streams[name]) for name in (worker.source, *worker.targets)]
+    return worker, streams, flow.keeps_mid(worker.name)

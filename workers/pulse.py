@@ -1,7 +1,7 @@
 """Memory that a worker's parent shares with its children: what each is doing, and since when.
 
-A child writes, the parent reads; a write is a few bytes and needs no lock, because the parent acts only on a call that
-has lasted for seconds.
+A child writes, the parent reads. Every write is one aligned machine word (or the mark, which is only read once the
+child is dead), so no lock is needed that a dying child could hold for ever.
 """
 
 from __future__ import annotations
@@ -9,17 +9,45 @@ from __future__ import annotations
 import mmap
 import struct
 import time
+from enum import IntEnum
 
-_CALL = struct.Struct("=d")
+_CALL = struct.Struct("d")  # native: one store of eight bytes, never half of one
+_STAGE = struct.Struct("q")
 _MARK_BYTES = 64
 
 
+class Stage(IntEnum):
+    """How far a child has come."""
+
+    SETUP = 0
+    """The handler is being loaded; the child holds no entries."""
+    READY = 1
+    """It reads; it may hold entries."""
+    PROVEN = 2
+    """It has settled entries, and has taken over what its predecessors held."""
+
+
 class Pulse:
-    """The pulse of one child: per thread the start of the call it is in, and the entry that runs alone."""
+    """The pulse of one child: its stage, per thread the start of the call it is in, and the entry that runs alone.
+
+    Args:
+        threads: how many calls of the handler may run at once, numbered from 0.
+    """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._memory = mmap.mmap(-1, threads * _CALL.size + _MARK_BYTES)
+        self._stage_at = threads * _CALL.size
+        self._mark_at = self._stage_at + _STAGE.size
+        self._memory = mmap.mmap(-1, self._mark_at + _MARK_BYTES)
+
+    @property
+    def stage(self) -> Stage:
+        """The child's stage."""
+        return Stage(_STAGE.unpack_from(self._memory, self._stage_at)[0])
+
+    def reach(self, stage: Stage) -> None:
+        """The child has come so far."""
+        _STAGE.pack_into(self._memory, self._stage_at, stage)
 
     def begin(self, thread: int) -> None:
         """A call of the user's handler begins in this thread."""
@@ -36,17 +64,13 @@ class Pulse:
         return time.monotonic() - min(running) if running else 0.0
 
     def mark_alone(self, mark: bytes) -> None:
-        """Name the entry whose attempt was counted before it ran; empty: none."""
-        start = self._threads * _CALL.size
-        self._memory[start : start + _MARK_BYTES] = mark[:_MARK_BYTES].ljust(_MARK_BYTES, b"\0")
+        """Name the entry whose attempt was counted before it ran; empty: none. At most 64 bytes are kept."""
+        self._memory[self._mark_at : self._mark_at + _MARK_BYTES] = mark[:_MARK_BYTES].ljust(_MARK_BYTES, b"\0")
 
     def alone(self) -> bytes:
         """The entry that was named last."""
-        start = self._threads * _CALL.size
-        return bytes(self._memory[start : start + _MARK_BYTES]).rstrip(b"\0")
+        return self._memory[self._mark_at : self._mark_at + _MARK_BYTES].rstrip(b"\0")
 
-    def reset(self) -> None:
-        """Forget everything, for the next child."""
-        for thread in range(self._threads):
-            self.end(thread)
-        self.mark_alone(b"")
+    def close(self) -> None:
+        """Give the memory back. Nothing may be called afterwards."""
+        self._memory.close()

@@ -91,6 +91,11 @@ def revision(redis: Client, keys: Keys) -> int:
     return int(call(redis, "HGET", keys.applied, "revision") or 0)
 
 
+def applied_digest(redis: Client, keys: Keys) -> str:
+    """The digest of the applied flow; empty if none was applied."""
+    return (call(redis, "HGET", keys.applied, "digest") or b"").decode()
+
+
 def _streams_of(flow: Flow, keys: Keys, stream: str) -> Iterator[tuple[StreamKeys, int, tuple[str, ...]]]:
     """A stream and what belongs to it: per reader its retry stream and its dead letters."""
     readers = flow.readers(stream)

@@ -169,6 +169,10 @@ class Hop:
         retry = self._lanes["retry"]
         return int(self._run("wake", [self._parked, retry.stream, retry.counts], [self._group, count]))
 
+    def sweep(self, idle_ms: int) -> int:
+        """Remove consumers that hold nothing and were not heard of for `idle_ms`. Returns how many."""
+        return sum(int(self._run("sweep", [at.stream], [self._group, idle_ms])) for at in self._lanes.values())
+
     def room(self) -> int:
         """The least room of any target, in messages; a large number without targets."""
         free = 2**53
@@ -234,7 +238,7 @@ class Hop:
             raise self._refused(error) from error
 
     def _refused(self, error: ResponseError) -> Exception:
-        if "NOGROUP" in str(error):
+        if "NOGROUP" in str(error) or "UNBLOCKED" in str(error):  # the latter: it went away while a read waited
             return NotDeclared(f"group {self._group!r} is missing on stream {self._stream!r}")
         if "WRONGTYPE" in str(error):
             return NotDeclared(f"a key of stream {self._stream!r} holds something else; nothing was written: {error}")

@@ -1,0 +1,132 @@
+"""What a worker process holds, and where it gets more: predecessors, others that are gone, the stream."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dataflow.flow.spec import Worker
+from dataflow.message import ATTEMPT
+from dataflow.store.hop import Entry, Hop
+from workers.appetite import Appetite
+
+T = TypeVar("T")
+log = logging.getLogger("dataflow.worker")
+
+BLOCK_MS = 500
+"""How long a read waits for messages; also the longest that a stop signal waits for it."""
+TAKE_OVER_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries in hand. `alone`: a single entry during which a process may have died, or that has failed before."""
+
+    entries: Sequence[Entry] = ()
+    alone: bool = False
+
+
+class Intake:
+    """The hand of one process, and how it is filled. Entries that may be somebody's death come first, one by one.
+
+    Args:
+        consumer: the name this process is known by in the consumer group; new, so nothing is pending for it.
+        predecessors: consumers known to be dead, whose entries are ours.
+    """
+
+    def __init__(self, hop: Hop, worker: Worker, consumer: str, predecessors: Iterable[str] = ()) -> None:
+        self._hop, self._worker, self._consumer = hop, worker, consumer
+        self._predecessors = list(predecessors)
+        self._fresh: deque[Entry] = deque()
+        self._alone: deque[Entry] = deque()
+        self._unsure: deque[Entry] | None = None  # where that belongs which a lost reply has made pending for us
+        self._take_over_at = 0.0
+        self.appetite = Appetite(worker.batch, worker.threads, fixed=worker.batch_handler != "no")
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in hand."""
+        return not self._alone and not self._fresh
+
+    def next(self) -> Batch:
+        """The next batch from the hand: one suspect, or up to `batch` entries of one lane. Empty if there is none."""
+        if self._alone:
+            return Batch([self._alone.popleft()], alone=True)
+        return Batch(self._from_fresh())
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """These were not begun: they come first again."""
+        self._fresh.extendleft(reversed(entries))
+
+    def suspect(self, entries: Iterable[Entry]) -> None:
+        """Something is wrong with one of these: run each alone."""
+        self._alone.extend(entries)
+
+    def fetch(self) -> None:
+        """Fill the empty hand; it may stay empty. Blocks up to BLOCK_MS.
+
+        When it raises (see Hop), call it again: a reply that was lost on its way has left entries pending for us,
+        and the next call asks for them.
+        """
+        if self._unsure is not None:
+            self._recover(self._unsure)
+        elif self._predecessors:
+            self._inherit()
+        elif time.monotonic() >= self._take_over_at:
+            self._take_over()
+        else:
+            count = self.appetite.count
+            self._fresh.extend(self._ask(self._fresh, lambda: self._hop.read(self._consumer, count, BLOCK_MS)))
+
+    def _recover(self, pile: deque[Entry]) -> None:
+        pending = self._hop.recover(self._consumer)
+        self._alone.clear()
+        self._fresh.clear()
+        pile.extend(pending)
+        self._unsure = None
+
+    def _inherit(self) -> None:
+        while self._predecessors:
+            dead = self._predecessors[-1]
+            self._alone.extend(self._ask(self._alone, lambda dead=dead: self._hop.inherit(self._consumer, dead)))  # type: ignore[misc]
+            self._predecessors.pop()
+
+    def _take_over(self) -> None:
+        lease_s, count = self._worker.lease_s, self.appetite.count
+        clean, suspect = self._ask(self._alone, lambda: self._hop.take_over(self._consumer, int(lease_s * 1000), count))
+        if len(clean) + len(suspect) < count:  # else there may be more
+            self._take_over_at = time.monotonic() + min(TAKE_OVER_EVERY_S, lease_s / 2)
+        self._fresh.extend(clean)
+        self._alone.extend(suspect)
+        if suspect:
+            facts = {"worker": self._worker.name, "entries": len(suspect)}
+            log.warning("took over entries of a process that is gone; they run one by one", extra=facts)
+
+    def _ask(self, pile: deque[Entry], question: Callable[[], T]) -> T:
+        self._unsure = pile
+        answer = question()
+        self._unsure = None
+        return answer
+
+    def _from_fresh(self) -> list[Entry]:
+        entries: list[Entry] = []
+        fresh = self._fresh
+        while fresh and len(entries) < self._worker.batch:
+            if entries and fresh[0].lane != entries[0].lane:
+                break
+            entry = fresh.popleft()
+            if entry.lane == "retry" and has_failed(entry):
+                self._alone.append(entry)
+            else:
+                entries.append(entry)
+        return entries
+
+
+def has_failed(entry: Entry) -> bool:
+    """Whether an entry of the retry lane has failed attempts behind it."""
+    names = entry.fields[::2]
+    return ATTEMPT in names and entry.fields[2 * names.index(ATTEMPT) + 1] != b"0"

@@ -1,0 +1,129 @@
+"""Step 4 of the loop: results become stream entries, or the reason why not. No I/O but the log."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dataflow.errors import InvalidMessage, StreamFull
+from dataflow.flow.spec import Flow, Worker
+from dataflow.handler import To
+from dataflow.message import Codec, child_id, extend_path, meta
+from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome
+from workers import fate
+from workers.fate import BadOutput
+from workers.task import Failed, Filtered, Handled, Result, Task, Worked
+
+log = logging.getLogger("dataflow.worker")
+
+MAX_OUTPUTS_OF_ONE = 10_000
+"""Messages that one message (or one aggregated batch) may become: they are written in one script."""
+MAX_BYTES_OF_ONE = 32 * 1024 * 1024
+"""Bytes of all of them."""
+
+
+class Target(NamedTuple):
+    """A stream that results go to: its number for `Hop.finish`, how it is written, its room."""
+
+    number: int
+    codec: Codec
+    max_len: int
+
+
+class Writing:
+    """Decides what every task of one worker becomes."""
+
+    def __init__(self, flow: Flow, worker: Worker) -> None:
+        self._worker = worker
+        self._targets = {
+            name: Target(number, Codec(flow.streams[name].schema), flow.streams[name].max_len)
+            for number, name in enumerate(worker.targets)
+        }
+        self._keeps_mid = flow.keeps_mid(worker.name)
+
+    def outcomes(self, worked: Worked, now_ms: int) -> list[tuple[Entry, Outcome]]:
+        """One outcome per task, in order."""
+        keeps_mid = self._keeps_mid and not worked.together
+        return [(task.entry, self._outcome(task, result, now_ms, keeps_mid)) for task, result in worked.pairs]
+
+    def fitting(self, outcomes: Sequence[tuple[Entry, Outcome]], full: StreamFull) -> int:
+        """How many of the first outcomes the full stream still has room for."""
+        target = self._targets.get(full.stream)
+        room = full.max_len - full.depth
+        for n, (_, outcome) in enumerate(outcomes):
+            room -= _needed(outcome, None if target is None else target.number)
+            if room < 0:
+                return n
+        return len(outcomes)
+
+    def _outcome(self, task: Task, result: Result, now_ms: int, keeps_mid: bool) -> Outcome:
+        if isinstance(result, Filtered):
+            return Drop()
+        if isinstance(result, Handled):
+            try:
+                return Out(self._encode(task, result.messages, now_ms, keeps_mid))
+            except (InvalidMessage, BadOutput) as error:
+                result = Failed(BadOutput(f"the handler's output does not fit: {error}"))
+            except Exception as error:  # noqa: BLE001 - the output may be of a class of the user's own
+                result = Failed(BadOutput(f"the handler's output cannot be read: {fate.named(error)}"))
+        return self._failed(task, result.error, now_ms)
+
+    def _failed(self, task: Task, error: BaseException, now_ms: int) -> Outcome:
+        outcome = fate.after_failure(error, task.attempt, self._worker.max_attempts, now_ms)
+        text = "message is dead" if isinstance(outcome, Dead) else "message comes back later"
+        facts = {"worker": self._worker.name, "mid": task.mid, "attempt": task.attempt, "error": fate.named(error)}
+        log.warning(text, extra=facts)
+        return outcome
+
+    def _encode(
+        self, task: Task, messages: Sequence[Mapping[str, Any] | To], now_ms: int, keeps_mid: bool
+    ) -> list[tuple[int, list[bytes]]]:
+        node = self._worker.name
+        path = extend_path(task.path, node, now_ms)
+        if keeps_mid and len(messages) == 1:
+            return [self._entry(messages[0], task.mid, path)]
+        self._check_number(messages)
+        entries = [self._entry(message, child_id(task.mid, node, n), path) for n, message in enumerate(messages)]
+        _check_size(entries)
+        return entries
+
+    def _entry(self, message: Mapping[str, Any] | To, mid: str, path: str) -> tuple[int, list[bytes]]:
+        stream = self._address(message)
+        target = self._targets[stream]
+        body = message.message if isinstance(message, To) else message
+        return target.number, meta(mid, path) + target.codec.encode(body)
+
+    def _address(self, message: Mapping[str, Any] | To) -> str:
+        targets = self._worker.targets
+        if not targets:
+            raise BadOutput("the handler returned a message, but the worker has no `to` in the flow file")
+        if not isinstance(message, To):
+            return targets[0]
+        if message.stream not in self._targets:
+            raise BadOutput(f"To({message.stream!r}, ...) is not among the worker's targets {list(targets)}")
+        return message.stream
+
+    def _check_number(self, messages: Sequence[Mapping[str, Any] | To]) -> None:
+        if len(messages) > MAX_OUTPUTS_OF_ONE:
+            raise BadOutput(f"{len(messages)} messages out of one; at most {MAX_OUTPUTS_OF_ONE} are written at once")
+        for stream, n in Counter(map(self._address, messages)).items():
+            max_len = self._targets[stream].max_len
+            if n > max_len:
+                raise BadOutput(f"{n} messages at once never fit into {stream!r} (max_len {max_len})")
+
+
+def _needed(outcome: Outcome, target: int | None) -> int:
+    """How many messages an outcome puts into a target; None: into the dead letters."""
+    if target is None:
+        return int(isinstance(outcome, Dead))
+    return sum(number == target for number, _ in outcome.messages) if isinstance(outcome, Out) else 0
+
+
+def _check_size(entries: Sequence[tuple[int, list[bytes]]]) -> None:
+    if len(entries) < MAX_BYTES_OF_ONE >> 20:  # a message is at most 1 MiB
+        return
+    size = sum(sum(map(len, fields)) for _, fields in entries)
+    if size > MAX_BYTES_OF_ONE:
+        raise BadOutput(f"{size} bytes of messages out of one; at most {MAX_BYTES_OF_ONE} are written at once")
