@@ -2,12 +2,15 @@
 
 One concept per file, in the order in which a file passes through them:
 
-    tree       text -> nodes that know their line and column (expand: ${NAME:default})
-    kinds      how one value is read, and how an editor is told about it
-    shape      which keys a flow file has: one list gives validation, defaults, JSON Schema and the reference page
-    build      read values -> the frozen classes of spec
-    rules      what a net must satisfy, as pure functions of a Flow
-    handlers   whether a worker's module can be found, without importing it
-    findings   what those steps found; codes: the table of their texts
-    load       all of it in one call
+    tree        text -> nodes that know their line and column; expand: ${NAME:default}
+    kind        what a kind of value is: it reads a node and can describe itself
+                values, names, address: scalars; sections: lists and mappings; fields, schedule: the special ones
+    shape       which keys a flow file has: one list gives validation, defaults, JSON Schema and docs/FLOW.md
+    build       read values -> the frozen classes of spec
+    judge       asks all rules: names_used, rules (the five), net; ends: what they look at. Pure functions of a Flow
+    handlers    whether a worker's module can be found, without importing it
+    findings    what those steps found; codes: the table of their texts
+    load        all of it in one call
+
+`schema` and `reference` make the JSON Schema and the generated parts of docs/FLOW.md, `graph` draws a flow.
 """

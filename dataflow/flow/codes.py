@@ -139,4 +139,8 @@ CODES: dict[str, Code] = {
         "worker {name} has the handler {handler}, but there is no module {module}",
         "put {file} beside the flow file, or install it",
     ),
+    "F502": Code(
+        "worker {name} has the handler {handler}, but the module beside the flow file is hidden by {other}",
+        "rename {module}; installed modules come first",
+    ),
 }

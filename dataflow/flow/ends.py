@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from dataflow.flow.findings import Finding, Path, dotted
+from dataflow.flow.findings import Finding, Where, dotted
 from dataflow.flow.spec import Edge, Flow, Stream, Worker
 
 
@@ -17,14 +17,14 @@ class End:
     step: Worker | Edge
     way: Literal["from", "to"]
     name: str
-    path: Path
+    path: Where
 
     @property
     def kind(self) -> str:
         """worker, s2s or s2ch."""
         return "worker" if isinstance(self.step, Worker) else self.step.kind
 
-    def finding(self, code: str, *because: Path, **values: object) -> Finding:
+    def finding(self, code: str, *because: Where, **values: object) -> Finding:
         """A finding about this place."""
         return Finding(code, self.path, {"where": dotted(self.path), **values}, because=because)
 
@@ -32,7 +32,7 @@ class End:
 def ends(flow: Flow) -> Iterator[End]:
     """Every place that names a stream and could be read, in the order of the file."""
     for worker in flow.workers.values():
-        at: Path = ("workers", worker.name)
+        at: Where = ("workers", worker.name)
         yield from _named(worker, "from", [(worker.source, (*at, "from"))])
         yield from _named(worker, "to", [(name, (*at, "to", i)) for i, name in enumerate(worker.targets)])
     for edge in flow.edges.values():
@@ -40,12 +40,12 @@ def ends(flow: Flow) -> Iterator[End]:
         yield from _named(edge, "to", list(_edge_targets(edge)))
 
 
-def _named(step: Worker | Edge, way: Literal["from", "to"], names: list[tuple[str, Path]]) -> Iterator[End]:
+def _named(step: Worker | Edge, way: Literal["from", "to"], names: list[tuple[str, Where]]) -> Iterator[End]:
     return (End(step, way, name, path) for name, path in names if name)
 
 
-def _edge_targets(edge: Edge) -> Iterator[tuple[str, Path]]:
-    at: Path = ("edges", edge.name)
+def _edge_targets(edge: Edge) -> Iterator[tuple[str, Where]]:
+    at: Where = ("edges", edge.name)
     yield edge.to_stream or "", (*at, "to")
     if edge.route:
         for value, name in edge.route.cases.items():

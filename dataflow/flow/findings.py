@@ -10,7 +10,7 @@ from dataflow.errors import Problem
 from dataflow.flow.codes import CODES
 from dataflow.masking import mask_urls
 
-Path = tuple[str | int, ...]
+Where = tuple[str | int, ...]
 """Where a value stands: ("workers", "score", "to", 0)."""
 
 
@@ -32,13 +32,13 @@ class Finding:
     """
 
     code: str
-    path: Path
+    path: Where
     values: Mapping[str, object] = field(default_factory=dict)
     mark: Mark | None = None
-    because: tuple[Path, ...] = ()
+    because: tuple[Where, ...] = ()
     harmless: bool = False
 
-    def echoes(self, wrong: Set[Path]) -> bool:
+    def echoes(self, wrong: Set[Where]) -> bool:
         """Whether one of the values it rests on is, or lies in, one of these wrong ones."""
         return any(path[:end] in wrong for path in (self.path, *self.because) for end in range(len(path) + 1))
 
@@ -54,7 +54,7 @@ class Findings:
     """What was found so far, and the values that cannot be judged any more because of it."""
 
     found: list[Finding] = field(default_factory=list)
-    wrong: set[Path] = field(default_factory=set)
+    wrong: set[Where] = field(default_factory=set)
 
     def add(self, finding: Finding) -> None:
         """Note a finding."""
@@ -68,7 +68,7 @@ class Findings:
             self.add(finding)
 
 
-def dotted(path: Path) -> str:
+def dotted(path: Where) -> str:
     """A path for reading: workers.score.to[0]."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
     return shown("".join(parts).lstrip("."), limit=200, quote=False) or "the file"

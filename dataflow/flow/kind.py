@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from dataflow.flow.findings import Finding, Findings, Mark, Path, dotted, shown
+from dataflow.flow.findings import Finding, Findings, Mark, Where, dotted, shown
 from dataflow.flow.tree import Block, Entry, Leaf, Listing, Node
 
 BAD: Final = object()
@@ -27,7 +27,7 @@ Schema = dict[str, Any]
 class Place:
     """Where a value stands, and what takes the findings about it."""
 
-    path: Path
+    path: Where
     findings: Findings
 
     def at(self, part: str | int) -> Place:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dataflow.errors import FlowError, Problem
 from dataflow.flow import build, shape
 from dataflow.flow.findings import Finding, Findings, Mark
-from dataflow.flow.handlers import missing_handlers
+from dataflow.flow.handlers import handler_faults
 from dataflow.flow.judge import judge
 from dataflow.flow.kind import BAD, Place
 from dataflow.flow.spec import Flow
@@ -38,10 +38,10 @@ def loads(text: str, path: str | os.PathLike[str] = "flow.yml", environ: Mapping
 
 
 def check(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Flow:
-    """As `load`, and the modules of all handlers must be there (F501), though none is imported."""
+    """As `load`, and the modules of all handlers must be there (F501, F502), though none is imported."""
     reading = _read(_text(path), path, environ)
     if reading.flow:
-        reading.findings.add_all(missing_handlers(reading.flow))
+        reading.findings.add_all(handler_faults(reading.flow))
     return _good(reading, path)
 
 

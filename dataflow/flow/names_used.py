@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dataflow.flow.build import KINDS
 from dataflow.flow.ends import ends, what_is
-from dataflow.flow.findings import Finding, Path, did_you_mean, dotted, shown
+from dataflow.flow.findings import Finding, Where, did_you_mean, dotted, shown
 from dataflow.flow.spec import Flow
 
 
@@ -46,7 +46,7 @@ def connections_are_of_kind(flow: Flow) -> Iterator[Finding]:
             yield Finding("F203", path, values, because=because)
 
 
-def _connections_named(flow: Flow) -> Iterator[tuple[str, str, Path]]:
+def _connections_named(flow: Flow) -> Iterator[tuple[str, str, Where]]:
     """(name, kind that is needed, path) of every reference to a connection."""
     for stream in flow.streams.values():
         if stream.on:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from dataflow.flow.ends import End, targets
-from dataflow.flow.findings import Finding, Path, did_you_mean, shown
+from dataflow.flow.findings import Finding, Where, did_you_mean, shown
 from dataflow.flow.spec import Edge, Flow, Stream
 
 
@@ -61,7 +61,7 @@ def requests_enter_one_server(flow: Flow) -> Iterator[Finding]:
         if stream.on != first.on:
             names = {"name": shown(stream.name), "on": shown(stream.on)}
             firsts = {"first": shown(first.name), "first_on": shown(first.on)}
-            path: Path = ("streams", stream.name, "on")
+            path: Where = ("streams", stream.name, "on")
             yield Finding("F404", path, {**names, **firsts}, because=(("streams", first.name, "on"),))
 
 
@@ -72,7 +72,7 @@ def requests_have_one_way(flow: Flow) -> Iterator[Finding]:
         if stream.accepts and all(stream.accepts):
             known = first.setdefault(stream.accepts, stream.name)
             if known != stream.name:
-                path: Path = ("streams", stream.name, "accepts")
+                path: Where = ("streams", stream.name, "accepts")
                 yield Finding("F405", path, {"name": shown(stream.name), "first": shown(known)})
 
 
@@ -120,7 +120,7 @@ def created_tables_have_columns(flow: Flow) -> Iterator[Finding]:
     """F408: a table to be made from nothing."""
     for edge, stream in _creating(flow):
         if stream.schema is None:
-            path: Path = ("edges", edge.name, "create_table")
+            path: Where = ("edges", edge.name, "create_table")
             yield Finding("F408", path, {"name": shown(edge.name), "stream": shown(stream.name)})
 
 
@@ -131,7 +131,7 @@ def created_columns_have_types(flow: Flow) -> Iterator[Finding]:
             if stream.schema and column and column not in stream.schema and column != "_mid":
                 close = did_you_mean(column, stream.schema)
                 names = {"name": shown(edge.name), "column": shown(column), "stream": shown(stream.name)}
-                path: Path = ("edges", edge.name, "columns", index)
+                path: Where = ("edges", edge.name, "columns", index)
                 because = (("streams", stream.name, "schema"),)
                 yield Finding("F410", path, {**names, "guess": close}, because=because)
 
@@ -146,7 +146,7 @@ def aggregates_see_batches(flow: Flow) -> Iterator[Finding]:
     """F411: an aggregate of single messages."""
     for worker in flow.workers.values():
         if worker.aggregate and worker.batch_handler == "no":
-            at: Path = ("workers", worker.name)
+            at: Where = ("workers", worker.name)
             values = {"name": shown(worker.name)}
             yield Finding("F411", (*at, "aggregate"), values, because=((*at, "batch_handler"),))
 
@@ -155,7 +155,7 @@ def least_batches_fit(flow: Flow) -> Iterator[Finding]:
     """F412: waiting for more messages than are ever taken."""
     for edge in flow.edges.values():
         if edge.min_batch > edge.batch:
-            at: Path = ("edges", edge.name)
+            at: Where = ("edges", edge.name)
             values = {"name": shown(edge.name), "min_batch": edge.min_batch, "batch": edge.batch}
             yield Finding("F412", (*at, "min_batch"), values, because=((*at, "batch"),))
 
@@ -164,5 +164,5 @@ def _accepting(flow: Flow) -> Iterator[Stream]:
     return (stream for stream in flow.streams.values() if stream.accepts)
 
 
-def _sources(names: Iterable[str], section: str) -> tuple[Path, ...]:
+def _sources(names: Iterable[str], section: str) -> tuple[Where, ...]:
     return ((section,), *((section, name, "from") for name in names))

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from dataflow.flow.build import direction_of
 from dataflow.flow.ends import ends, known_ends, what_is
-from dataflow.flow.findings import Finding, Path, shown
+from dataflow.flow.findings import Finding, Where, shown
 from dataflow.flow.spec import Flow, Stream
 
 # -- R1 to R3: what stands where a stream should
@@ -106,9 +106,9 @@ def requests_enter_ins(flow: Flow) -> Iterator[Finding]:
     """R4 (F309): the hub fills ins."""
     for stream in flow.streams.values():
         if stream.accepts and stream.direction == "out":
-            path: Path = ("streams", stream.name, "accepts")
+            path: Where = ("streams", stream.name, "accepts")
             yield Finding("F309", path, {"name": shown(stream.name)}, because=(_direction(stream),))
 
 
-def _direction(stream: Stream) -> Path:
+def _direction(stream: Stream) -> Where:
     return ("streams", stream.name, "direction")

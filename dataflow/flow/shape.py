@@ -12,6 +12,7 @@ from dataflow.flow.sections import Free, Key, Named, OneOf, Section, Several
 from dataflow.flow.values import Choice, Flag, Number, Text, Whole
 
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+_DOTTED: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 _PART_RULE: Final = "letters, digits, _ . and -, beginning with a letter or digit, at most 100"
 
 FLOW_NAMES: Final = Names(
@@ -113,7 +114,7 @@ WORKER: Final = Section(
         ),
         Key(
             "handler",
-            Text("module:attribute", r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", "F109"),
+            Text("module:attribute", rf"{_DOTTED}:{_DOTTED}", "F109"),
             "function or class that does the work; the module lies beside the flow file or is installed",
             required=True,
         ),

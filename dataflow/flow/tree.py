@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from dataflow.flow.expand import BrokenReference, MissingVariable, expand, refers
-from dataflow.flow.findings import Finding, Findings, Mark, Path, shown
+from dataflow.flow.findings import Finding, Findings, Mark, Where, shown
 
 MAX_DEPTH = 32
 MAX_VALUES = 50_000
@@ -98,7 +98,7 @@ def plain(node: Node) -> Any:
     return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
-def locate(root: Node, path: Path) -> Mark:
+def locate(root: Node, path: Where) -> Mark:
     """Where a path stands: the value, or its key for sections and the things in them; else the nearest there is."""
     node, mark = root, root.mark
     for depth, part in enumerate(path):
@@ -203,7 +203,7 @@ def _invalid(reason: str, mark: Mark) -> Finding:
     return Finding("F004", (), {"reason": shown(reason, limit=160, quote=False)}, mark)
 
 
-def _too_deep(mark: Mark, path: Path) -> Finding:
+def _too_deep(mark: Mark, path: Where) -> Finding:
     return Finding("F010", path, {"limit": MAX_DEPTH}, mark)
 
 
@@ -228,7 +228,7 @@ class _Growth:
     findings: Findings = field(default_factory=Findings)
     values: int = 0
 
-    def node(self, node: yaml.Node, path: Path) -> Node:
+    def node(self, node: yaml.Node, path: Where) -> Node:
         mark = _mark(node.start_mark)
         self._count(mark, path)
         if isinstance(node, yaml.MappingNode):
@@ -238,14 +238,14 @@ class _Growth:
             return Listing(mark, tuple(self.node(item, (*path, i)) for i, item in enumerate(node.value)))
         return self._leaf(node, mark, path)
 
-    def _count(self, mark: Mark, path: Path) -> None:
+    def _count(self, mark: Mark, path: Where) -> None:
         self.values += 1
         if self.values > MAX_VALUES:
             raise _Unreadable(Finding("F011", (), {"limit": MAX_VALUES}, mark))
         if len(path) > MAX_DEPTH:
             raise _Unreadable(_too_deep(mark, ()))
 
-    def _block(self, node: yaml.MappingNode, mark: Mark, path: Path) -> Block:
+    def _block(self, node: yaml.MappingNode, mark: Mark, path: Where) -> Block:
         self._refuse_tag(node, _MAP, mark, path)
         entries: dict[str, Entry] = {}
         for key_node, value_node in node.value:
@@ -254,12 +254,12 @@ class _Growth:
                 entries[key] = self._entry(_mark(key_node.start_mark), value_node, (*path, key))
         return Block(mark, entries)
 
-    def _entry(self, key_mark: Mark, value_node: yaml.Node, path: Path) -> Entry:
+    def _entry(self, key_mark: Mark, value_node: yaml.Node, path: Where) -> Entry:
         node = self.node(value_node, path)
         nothing = isinstance(node, Leaf) and not node.written and value_node.tag == _PLAIN
         return Entry(key_mark, replace(node, mark=key_mark) if nothing else node)
 
-    def _key(self, node: yaml.Node, entries: Mapping[str, Entry], path: Path) -> str | None:
+    def _key(self, node: yaml.Node, entries: Mapping[str, Entry], path: Where) -> str | None:
         mark, text = _mark(node.start_mark), node.value
         if not isinstance(node, yaml.ScalarNode):
             return self._report("F007", path, mark, found=_KINDS[type(node)])
@@ -272,14 +272,14 @@ class _Growth:
             return self._report("F014", path, mark)
         return str(text)
 
-    def _leaf(self, node: yaml.Node, mark: Mark, path: Path) -> Leaf:
+    def _leaf(self, node: yaml.Node, mark: Mark, path: Where) -> Leaf:
         written = str(node.value)
         text = self._expanded(written, mark, path)
         if text is None or self._refuse_tag(node, _TEXT, mark, path):
             return Leaf(mark, written, "", None, broken=True)
         return Leaf(mark, written, text, meaning(text) if node.tag == _PLAIN else text)
 
-    def _expanded(self, written: str, mark: Mark, path: Path) -> str | None:
+    def _expanded(self, written: str, mark: Mark, path: Where) -> str | None:
         try:
             text = expand(written, self.environ)
         except MissingVariable as error:
@@ -288,13 +288,13 @@ class _Growth:
             return self._report("F013", path, mark, written=shown(error.args[0]))
         return text if _carried(text) else self._report("F014", path, mark)
 
-    def _refuse_tag(self, node: yaml.Node, allowed: str, mark: Mark, path: Path) -> bool:
+    def _refuse_tag(self, node: yaml.Node, allowed: str, mark: Mark, path: Where) -> bool:
         if node.tag in (_PLAIN, allowed):
             return False
         self._report("F009", path, mark, tag=shown(node.tag))
         return True
 
-    def _report(self, code: str, path: Path, mark: Mark, **values: object) -> str | None:
+    def _report(self, code: str, path: Where, mark: Mark, **values: object) -> str | None:
         """Note a finding; answers None, in place of the text that could not be had."""
         self.findings.add(Finding(code, path, values, mark))
         return None

@@ -353,6 +353,26 @@ def test_a_module_that_is_nowhere_is_reported_at_the_handler(tmp_path: Path, han
     assert checked(tmp_path, handler) == [("F501", 6, 53)]
 
 
+def test_a_module_that_an_installed_one_hides_is_reported(tmp_path: Path) -> None:
+    for name in ("json.py", "time.py", "mine.py"):
+        (tmp_path / name).touch()
+    assert checked(tmp_path, "json:loads") == [("F502", 6, 53)]
+    assert checked(tmp_path, "time:time") == [("F502", 6, 53)]
+    assert checked(tmp_path, "mine:f") == []
+
+
+def test_the_folder_of_the_flow_may_be_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine_too.py").touch()
+    assert checked(tmp_path, "mine_too:Class.method") == []
+
+
+def test_a_folder_of_the_user_hides_no_room_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "mine.py").touch()
+    assert checked(tmp_path, "mine:f") == []
+
+
 def test_a_folder_without_code_is_no_module(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert checked(tmp_path, "empty:f") == [("F501", 6, 53)]
