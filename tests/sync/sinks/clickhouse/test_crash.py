@@ -1,0 +1,55 @@
+"""kill -9 of the process in the middle of INSERTs; the batch in doubt is sent again: every row is there once."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sync.warehouse.chdb import ChdbWarehouse
+from tests.sync.sinks.clickhouse.writer import ROWS
+
+pytestmark = pytest.mark.acceptance
+
+ROOT = Path(__file__).parents[4]
+KILLS = 5
+BATCHES_BEFORE_KILL = 4
+
+
+@pytest.mark.parametrize("window", [100, 0], ids=["token", "readback"])
+def test_every_row_is_there_once_however_often_the_process_is_killed(window: int, tmp_path: Path) -> None:
+    jitter = random.Random(window)
+    last = 1
+    for epoch in range(1, KILLS + 1):
+        last = _write_and_kill(tmp_path, last, epoch, window, jitter.uniform(0, 0.02))
+    with ChdbWarehouse(tmp_path) as warehouse:
+        question = "SELECT count(), uniqExact(_mid), uniqExact(splitByChar('-', _mid)[1]) FROM t"
+        found, unique, batches = map(int, warehouse.ask(question, format="TSV").split())
+    assert found == unique == batches * ROWS
+    assert batches in (last - 1, last)
+    assert last >= KILLS * BATCHES_BEFORE_KILL - KILLS
+
+
+def _write_and_kill(folder: Path, first: int, epoch: int, window: int, delay_s: float) -> int:
+    """Let a writer send some batches and kill it inside one. Returns the batch that is in doubt."""
+    arguments = [folder, first, epoch, window]
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "tests.sync.sinks.clickhouse.writer", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None
+    try:
+        said = [writer.stdout.readline() for _ in range(BATCHES_BEFORE_KILL)]
+        time.sleep(delay_s)  # not to wait for anything: to hit another moment of the INSERT each time
+    finally:
+        writer.kill()
+        rest = writer.stdout.read()
+        writer.wait()
+        writer.stdout.close()
+    return int((said + rest.split())[-1])
