@@ -94,8 +94,8 @@ def direction_of(name: str) -> Literal["in", "out"] | None:
 
 def worker(name: str, values: Values) -> Worker:
     """A worker."""
-    same = {key: value for key, value in values.items() if key not in ("from", "to")}
-    return Worker(name=name, source=values["from"], targets=values["to"], **same)
+    same = {key: value for key, value in values.items() if key not in ("from", "to", "params")}
+    return Worker(name=name, source=values["from"], targets=values["to"], params=dict(values["params"]), **same)
 
 
 def edge(name: str, values: Values) -> Edge:

@@ -1,8 +1,8 @@
 """What every kind of value in a flow file is: something that reads a node and can describe itself.
 
 A kind never raises: it reports what is wrong through its `Place` and answers BAD, and its reader goes on with the
-kind's `blank`, so that one pass finds everything. Scalars are in values, names and address; mappings and lists in
-sections; message fields in fields.
+kind's `blank`, so that one pass finds everything. Scalars are in values, names and address; lists and mappings in many
+and sections; message fields in fields, schedules in schedule.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def wrong(kind: Kind, node: Node, place: Place) -> object:
 
 
 def is_broken(node: Node) -> bool:
+    """Whether it is a scalar that could not be read, which was reported."""
     return isinstance(node, Leaf) and node.broken
 
 

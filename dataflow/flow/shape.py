@@ -6,9 +6,10 @@ from typing import Final
 
 from dataflow.flow.address import Address
 from dataflow.flow.fields import FieldName, Types
+from dataflow.flow.many import Free, Named, Several
 from dataflow.flow.names import Name, Names
 from dataflow.flow.schedule import Schedule
-from dataflow.flow.sections import Free, Key, Named, OneOf, Section, Several
+from dataflow.flow.sections import Key, OneOf, Section
 from dataflow.flow.values import Choice, Flag, Number, Text, Whole
 
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"

@@ -7,20 +7,19 @@ documents and repeated keys are refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
+from dataflow.flow.compose import MAP, MAX_DEPTH, PLAIN, SEQ, TEXT, Unreadable, compose, mark_of, too_deep
+from dataflow.flow.core_schema import Scalar, meaning
 from dataflow.flow.expand import BrokenReference, MissingVariable, expand, refers
 from dataflow.flow.findings import Finding, Findings, Mark, Where, shown
 
-MAX_DEPTH = 32
 MAX_VALUES = 50_000
-
-Scalar = str | int | float | bool | None
+"""Values of a file, those of an alias counted wherever it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +78,12 @@ def parse(text: str, environ: Mapping[str, str]) -> tuple[Node | None, Findings]
     """
     growth = _Growth(environ)
     try:
-        composed = _compose(text)
+        composed = compose(text)
         root = growth.node(composed, ()) if composed else Leaf(Mark(1, 1), "", "", None)
         if isinstance(root, Leaf) and root.value is None and not root.broken:
-            raise _Unreadable(Finding("F005", (), mark=root.mark))
+            raise Unreadable(Finding("F005", (), mark=root.mark))
         return root, growth.findings
-    except _Unreadable as error:
+    except Unreadable as error:
         growth.findings.add(error.finding)
         return None, growth.findings
 
@@ -114,112 +113,6 @@ def locate(root: Node, path: Where) -> Mark:
     return mark
 
 
-# -- what a plain scalar means
-
-_NULL = re.compile(r"~|null|Null|NULL|")
-_TRUE = re.compile(r"true|True|TRUE")
-_FALSE = re.compile(r"false|False|FALSE")
-_DECIMAL = re.compile(r"[-+]?[0-9]{1,4000}")
-_BASED = re.compile(r"0o[0-7]{1,4000}|0x[0-9a-fA-F]{1,4000}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-
-
-def meaning(text: str) -> Scalar:
-    """What a plain scalar means by the core schema of YAML 1.2."""
-    if _NULL.fullmatch(text):
-        return None
-    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
-        return text[0] in "tT"
-    if _DECIMAL.fullmatch(text):
-        return int(text)
-    if _BASED.fullmatch(text):
-        return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    return float(text.replace(".", "")) if _SPECIAL.fullmatch(text) else text
-
-
-# -- YAML
-
-_PLAIN, _TEXT, _MAP, _SEQ = "plain", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq"))
-
-
-class _Unreadable(Exception):
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.code)
-        self.finding = finding
-
-
-class _Loader(yaml.SafeLoader):
-    """Composes nodes; never constructs an object. Tells plain scalars from tagged ones."""
-
-    depth = 0
-
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        if kind is yaml.ScalarNode:
-            return _PLAIN if implicit[0] else _TEXT
-        return _MAP if kind is yaml.MappingNode else _SEQ
-
-    def scan_plain(self) -> yaml.ScalarToken:
-        """Lets `{flow: float?}` be, as YAML 1.2 does: PyYAML ends a plain scalar at `?` between braces."""
-        token = super().scan_plain()
-        while self.flow_level and self.peek() == "?" and token.end_mark.index == self.index:
-            self.forward()
-            rest = super().scan_plain()
-            token = yaml.ScalarToken(f"{token.value}?{rest.value}", True, token.start_mark, rest.end_mark)
-        return token
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise _Unreadable(_too_deep(_mark(event.start_mark), ()))
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1
-
-
-def _compose(text: str) -> yaml.Node | None:
-    try:
-        loader = _Loader(text)
-    except yaml.reader.ReaderError as error:
-        reason = f"the character U+{error.character:04X} is not allowed"
-        raise _Unreadable(_invalid(reason, _mark_of_index(text, error.position))) from None
-    try:
-        node: yaml.Node | None = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _Unreadable(_invalid(_reason(error), _mark(mark or loader.get_mark()))) from None
-    except (ValueError, OverflowError):  # an escape or a version number beyond what the scanner can hold
-        raise _Unreadable(_invalid("a number is too large", _mark(loader.get_mark()))) from None
-    finally:
-        loader.dispose()
-    return node
-
-
-def _invalid(reason: str, mark: Mark) -> Finding:
-    return Finding("F004", (), {"reason": shown(reason, limit=160, quote=False)}, mark)
-
-
-def _too_deep(mark: Mark, path: Where) -> Finding:
-    return Finding("F010", path, {"limit": MAX_DEPTH}, mark)
-
-
-def _reason(error: yaml.MarkedYAMLError) -> str:
-    return " ".join(part for part in (error.context, error.problem) if part)
-
-
-def _mark(mark: yaml.Mark) -> Mark:
-    return Mark(mark.line + 1, mark.column + 1)
-
-
-def _mark_of_index(text: str, index: int) -> Mark:
-    before = text[:index]
-    return Mark(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
-
-
 @dataclass(slots=True)
 class _Growth:
     """Turns composed nodes into ours; collects what is wrong on the way."""
@@ -229,42 +122,42 @@ class _Growth:
     values: int = 0
 
     def node(self, node: yaml.Node, path: Where) -> Node:
-        mark = _mark(node.start_mark)
+        mark = mark_of(node.start_mark)
         self._count(mark, path)
         if isinstance(node, yaml.MappingNode):
             return self._block(node, mark, path)
         if isinstance(node, yaml.SequenceNode):
-            self._refuse_tag(node, _SEQ, mark, path)
+            self._refuse_tag(node, SEQ, mark, path)
             return Listing(mark, tuple(self.node(item, (*path, i)) for i, item in enumerate(node.value)))
         return self._leaf(node, mark, path)
 
     def _count(self, mark: Mark, path: Where) -> None:
         self.values += 1
         if self.values > MAX_VALUES:
-            raise _Unreadable(Finding("F011", (), {"limit": MAX_VALUES}, mark))
+            raise Unreadable(Finding("F011", (), {"limit": MAX_VALUES}, mark))
         if len(path) > MAX_DEPTH:
-            raise _Unreadable(_too_deep(mark, ()))
+            raise Unreadable(too_deep(mark))
 
     def _block(self, node: yaml.MappingNode, mark: Mark, path: Where) -> Block:
-        self._refuse_tag(node, _MAP, mark, path)
+        self._refuse_tag(node, MAP, mark, path)
         entries: dict[str, Entry] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node, entries, path)
             if key is not None:
-                entries[key] = self._entry(_mark(key_node.start_mark), value_node, (*path, key))
+                entries[key] = self._entry(mark_of(key_node.start_mark), value_node, (*path, key))
         return Block(mark, entries)
 
     def _entry(self, key_mark: Mark, value_node: yaml.Node, path: Where) -> Entry:
         node = self.node(value_node, path)
-        nothing = isinstance(node, Leaf) and not node.written and value_node.tag == _PLAIN
+        nothing = isinstance(node, Leaf) and not node.written and value_node.tag == PLAIN
         return Entry(key_mark, replace(node, mark=key_mark) if nothing else node)
 
     def _key(self, node: yaml.Node, entries: Mapping[str, Entry], path: Where) -> str | None:
-        mark, text = _mark(node.start_mark), node.value
+        mark, text = mark_of(node.start_mark), node.value
         if not isinstance(node, yaml.ScalarNode):
             return self._report("F007", path, mark, found=_KINDS[type(node)])
-        self._refuse_tag(node, _TEXT, mark, path)
-        if text == "<<" and node.tag == _PLAIN:
+        self._refuse_tag(node, TEXT, mark, path)
+        if text == "<<" and node.tag == PLAIN:
             return self._report("F008", path, mark)
         if text in entries:
             return self._report("F006", (*path, text), mark, key=shown(text), line=entries[text].key_mark.line)
@@ -275,9 +168,9 @@ class _Growth:
     def _leaf(self, node: yaml.Node, mark: Mark, path: Where) -> Leaf:
         written = str(node.value)
         text = self._expanded(written, mark, path)
-        if text is None or self._refuse_tag(node, _TEXT, mark, path):
+        if text is None or self._refuse_tag(node, TEXT, mark, path):
             return Leaf(mark, written, "", None, broken=True)
-        return Leaf(mark, written, text, meaning(text) if node.tag == _PLAIN else text)
+        return Leaf(mark, written, text, meaning(text) if node.tag == PLAIN else text)
 
     def _expanded(self, written: str, mark: Mark, path: Where) -> str | None:
         try:
@@ -289,7 +182,7 @@ class _Growth:
         return text if _carried(text) else self._report("F014", path, mark)
 
     def _refuse_tag(self, node: yaml.Node, allowed: str, mark: Mark, path: Where) -> bool:
-        if node.tag in (_PLAIN, allowed):
+        if node.tag in (PLAIN, allowed):
             return False
         self._report("F009", path, mark, tag=shown(node.tag))
         return True
