@@ -30,6 +30,7 @@ from sync.warehouse.turns import Turns
 _EXACT_OUTPUT = {
     "output_format_json_quote_64bit_integers": "0",
     "output_format_json_quote_denormals": "1",
+    "output_format_json_quote_decimals": "1",
     "output_format_pretty_color": "0",
     "output_format_pretty_row_numbers": "0",
     "output_format_pretty_max_rows": "100000",
