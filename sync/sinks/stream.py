@@ -68,14 +68,14 @@ class StreamSink:
         return Prepared(verdict, [pair for pair in enumerate(chosen) if pair[0] not in left_out])
 
     def write(self, batch: Batch, prepared: Prepared) -> int:
-        """Place the batch; see Sink. Returns the rows that are at the target by it or were there before."""
+        """Place the batch; see Sink. Returns the rows that it holds at the target."""
         verdict = prepared.verdict
         forward = _Forward(self._edge, batch.frozen_ms, keeps_mid=verdict.extra["keeps_mid"])
         messages = [(target, forward(batch.rows[index])) for index, target in prepared.payload]
         there = [id_ for index, id_ in enumerate(batch.ids) if index not in verdict.refused]
         target = self._target_of(verdict.extra["streams"])
         target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages)
-        return len(there)
+        return len(messages)
 
     def _decide(self, rows: Sequence[Row]) -> Verdict:
         chosen: list[int] = []
