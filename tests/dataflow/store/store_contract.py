@@ -321,6 +321,17 @@ class DeletionContract:
         finish(two, "c", [slow], Drop())
         assert (mids(store), drifts(store)) == ([], [])
 
+    def test_an_entry_that_another_group_has_in_hand_stays(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        one, two = store.hop("one"), store.hop("two")
+        _, second, third = two.read("c", 10, 1)
+        finish(one, "c", one.read("c", 10, 1), Drop())
+        assert mids(store) == ["m1", "m2", "m3"]
+        finish(two, "c", [third], Drop())
+        assert mids(store) == ["m1", "m2"]
+        finish(two, "c", [second], Drop())
+        assert mids(store) == ["m1"]
+
     def test_parked_messages_do_not_hold_the_stream(self, store: Store) -> None:
         put(store, 1, 2)
         one, two = store.hop("one"), store.hop("two")
@@ -332,9 +343,7 @@ class DeletionContract:
     def test_a_lost_group_goes_on_where_it_stood(self, store: Store, in_hand: bool) -> None:
         put(store, 1, 2, 3, 4)
         one, two = store.hop("one"), store.hop("two")
-        finish(one, "c", one.read("c", 2, 1), Drop())
-        if in_hand:
-            one.read("c", 1, 1)
+        finish(one, "c", one.read("c", 3 if in_hand else 2, 1)[:2], Drop())
         store.lose_group(store.keys.stream(IN), "one")
         with pytest.raises(NotDeclared):
             one.read("c", 10, 1)
@@ -435,6 +444,15 @@ class EdgeContract:
         assert place(store, lane, new, frozen)
         lane.settle(new, LONG_MS, frozen, 2, [])
         assert (mids(store, LAST), drifts(store, SIDE)) == (["m1", "m2"], [])
+
+    def test_a_former_runner_cannot_freeze_what_it_has_read(self, store: Store) -> None:
+        put(store, 1, 2, stream=SIDE)
+        lane = store.lane()
+        old = lane.acquire("n1", LONG_MS, "line")
+        lane.acquire("n2", LONG_MS, "line", dead_holder="n1")
+        with pytest.raises(Fenced):
+            freeze(lane, old)
+        assert lane.acquire("n2", LONG_MS, "line").open is None
 
     def test_only_the_open_batch_can_be_settled_and_only_once(self, store: Store) -> None:
         put(store, 1, 2, stream=SIDE)

@@ -165,7 +165,11 @@ class RealStore:
         assert call(self.client, "XGROUP", "DESTROY", at.stream, group) == 1
 
     def replay(self, stream: str, group: str) -> int:
-        return DeadLetters(self.client, self.keys, stream, group).replay_all()
+        return self.letters(stream, group).replay_all()
+
+    def letters(self, stream: str, group: str) -> DeadLetters:
+        """The dead letters of a reader."""
+        return DeadLetters(self.client, self.keys, stream, group)
 
     def fill(self) -> None:
         call(self.client, "CONFIG", "SET", "maxmemory", "1")
@@ -189,7 +193,8 @@ def mids(store: Store, stream: str = IN) -> list[str]:
     return [mid(fields) for _, fields in store.fields(store.keys.stream(stream))]
 
 
-def drifts(store: Store, stream: str = IN) -> list[str]:
-    """What the audit finds wrong with a stream and its readers."""
-    found = check_stream(store.view(stream))
-    return [f"{f.check} {f.subject}: {f.equation}: {f.left} - {f.right}" for f in found if f.state == "drift"]
+def drifts(store: Store, stream: str = IN, *, foreign: bool = False) -> list[str]:
+    """What the audit finds wrong with a stream and its readers; other writers too unless there are some."""
+    wrong = ("drift",) if foreign else ("drift", "note")
+    found = [finding for finding in check_stream(store.view(stream)) if finding.state in wrong]
+    return [f"{f.check} {f.subject}: {f.equation}: {f.left} - {f.right} ({f.text})" for f in found]

@@ -1,0 +1,288 @@
+"""Random lives of two readers of one stream: the real store and its double agree at every step, and the books balance.
+
+What is checked after every step is more than agreement: nothing has left the stream before both readers finished it,
+nothing that both finished is still there, and each message is in exactly one place for each reader.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from dataflow.errors import DataflowError, StreamFull
+from dataflow.store.door import Outgoing
+from dataflow.store.hop import LANES, Dead, Drop, Entry, Finished, LaneName, Out, Outcome, Park
+from dataflow.store.lane import Frozen, content, digest, id_order
+from dataflow.store.redis import call, connect
+from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, TARGETS, MemoryStore, RealStore, Store, drifts, mid, mids
+
+pytestmark = pytest.mark.integration
+
+GROUPS = st.sampled_from(["one", "two"])
+CONSUMERS = st.sampled_from(["c1", "c2"])
+FEW = st.integers(1, 5)
+OUTCOMES = st.sampled_from(["out", "out", "two", "none", "drop", "dead", "park", "later"])
+
+PAST_MS, FAR_MS = 1, 32_503_680_000_000
+
+Pair = tuple[Entry, Entry]
+"""An entry of the real store and the same of the double."""
+
+
+class Readers(RuleBasedStateMachine):
+    """Two readers of one stream with two consumers each, and the edges that drain what they write."""
+
+    client: Any
+
+    @initialize()
+    def begin_life(self) -> None:
+        call(self.client, "FLUSHALL")
+        self.stores: tuple[Store, Store] = (RealStore(self.client), MemoryStore())
+        self.held: dict[tuple[str, str], list[Pair]] = {}
+        self.sent: list[str] = []
+        self.left_main: dict[str, set[str]] = {"one": set(), "two": set()}
+        self.done: dict[str, set[str]] = {"one": set(), "two": set()}
+        for store in self.stores:
+            store.apply()
+
+    @rule(count=FEW)
+    def append(self, count: int) -> None:
+        names = [f"m{len(self.sent) + n}" for n in range(count)]
+        batch = [Outgoing(IN, [b"_mid", name.encode(), b"_path", b"", b"n", b"1"]) for name in names]
+        if self.both(lambda store: store.door().append(batch)) is not None:
+            self.sent += names
+
+    @rule(group=GROUPS, consumer=CONSUMERS, count=FEW)
+    def read(self, group: str, consumer: str, count: int) -> None:
+        pairs = self.entries(lambda store: store.hop(group).read(consumer, count, 1))
+        self.held.setdefault((group, consumer), []).extend(pairs)
+
+    @rule(group=GROUPS, consumer=CONSUMERS, data=st.data(), lane=st.sampled_from(LANES), together=st.booleans())
+    def finish(self, group: str, consumer: str, data: st.DataObject, lane: LaneName, together: bool) -> None:
+        pairs = self.held.get((group, consumer), [])
+        picked = [pair for pair in pairs if pair[0].lane == lane and data.draw(st.booleans())]
+        picked.sort(key=lambda pair: id_order(pair[0].id))
+        outcomes = [(pair, self.outcome(group, pair[0], data.draw(OUTCOMES))) for pair in picked]
+        answers = self.answers(
+            lambda store, side: store.hop(group).finish(
+                consumer, [(pair[side], outcome) for pair, outcome in outcomes], together=together
+            )
+        )
+        lost = self.lost(answers, picked)
+        if lost is None:  # a target was full: nothing of this piece was written
+            return
+        self.held[group, consumer] = [pair for pair in pairs if pair not in picked]
+        for pair, outcome in outcomes:
+            if pair[0].id not in lost:
+                self.note(group, pair[0], outcome)
+
+    @rule(group=GROUPS, consumer=CONSUMERS)
+    def recover(self, group: str, consumer: str) -> None:
+        self.held[group, consumer] = self.entries(lambda store: store.hop(group).recover(consumer))
+
+    @rule(group=GROUPS, consumer=CONSUMERS, count=FEW)
+    def take_over(self, group: str, consumer: str, count: int) -> None:
+        real, double = (store.hop(group).take_over(consumer, 0, count) for store in self.stores)
+        for ours, theirs in zip(real, double, strict=True):
+            self.hold(group, consumer, self.paired(ours, theirs))
+
+    @rule(group=GROUPS, consumer=CONSUMERS)
+    def take_from_the_bench(self, group: str, consumer: str) -> None:
+        real, double = (store.hop(group).take_over(consumer, 3_600_000, 100) for store in self.stores)
+        assert real[1] == double[1] == []
+        self.hold(group, consumer, self.paired(real[0], double[0]))
+
+    @rule(group=GROUPS)
+    def inherit(self, group: str) -> None:
+        pairs = self.entries(lambda store: store.hop(group).inherit("c2", "c1"))
+        self.held[group, "c1"] = []
+        self.hold(group, "c2", pairs)
+
+    @rule(group=GROUPS, consumer=CONSUMERS)
+    def hand_back(self, group: str, consumer: str) -> None:
+        begun = self.held.get((group, consumer), [])[:1]
+        handed = [
+            store.hop(group).hand_back(consumer, [pair[side] for pair in begun])
+            for side, store in enumerate(self.stores)
+        ]
+        assert handed[0] == handed[1]
+        self.held[group, consumer] = []
+
+    @rule(group=GROUPS, consumer=CONSUMERS)
+    def begin(self, group: str, consumer: str) -> None:
+        for pair in self.held.get((group, consumer), [])[:2]:
+            counts = [store.hop(group).begin(consumer, pair[side]) for side, store in enumerate(self.stores)]
+            assert counts[0] == counts[1]
+
+    @rule(group=GROUPS)
+    def renew(self, group: str) -> None:
+        self.both(lambda store: store.hop(group).renew(["c1", "c2"]))
+
+    @rule(group=GROUPS)
+    def wake(self, group: str) -> None:
+        self.both(lambda store: store.hop(group).wake())
+
+    @rule(group=GROUPS)
+    def replay(self, group: str) -> None:
+        self.both(lambda store: store.replay(IN, group))
+
+    @rule()
+    def drain_the_outputs(self) -> None:
+        for edge, stream in (("archive", OUT), ("copy", SIDE)):
+            self.both(lambda store, edge=edge: carry(store, edge))  # type: ignore[misc]
+            assert mids(self.stores[0], stream) == []
+        assert mids(self.stores[0], LAST) == mids(self.stores[1], LAST)
+
+    @invariant()
+    def real_and_double_agree(self) -> None:
+        if not hasattr(self, "stores"):
+            return
+        real, double = (picture(store) for store in self.stores)
+        assert real == double
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        if not hasattr(self, "stores"):
+            return
+        assert [drift for stream in (IN, OUT, SIDE, LAST) for drift in drifts(self.stores[0], stream)] == []
+
+    @invariant()
+    def nothing_leaves_before_both_finished_and_everything_does_then(self) -> None:
+        if not hasattr(self, "stores"):
+            return
+        both = self.left_main["one"] & self.left_main["two"]
+        assert mids(self.stores[0]) == [name for name in self.sent if name not in both]
+
+    @invariant()
+    def each_message_is_in_one_place_for_each_reader(self) -> None:
+        if not hasattr(self, "stores"):
+            return
+        real = self.stores[0]
+        for group in real.view(IN).groups:
+            places = Counter(name for name in mids(real) if name not in self.left_main[group.name])
+            places.update(self.done[group.name])
+            for at in (real.keys.retry(IN, group.name), real.keys.dead(IN, group.name)):
+                places.update(mid(fields) for _, fields in real.fields(at))
+            assert not places or max(places.values()) == 1
+            assert len(places) + group.parked == len(self.sent)
+
+    def both(self, step: Callable[[Store], Any]) -> Any:
+        """Take a step in both stores; the answers must be the same. None where both refused."""
+        real, double = self.answers(lambda store, side: step(store))
+        if isinstance(real, DataflowError):
+            assert type(real) is type(double), (real, double)
+            return None
+        assert real == double
+        return real
+
+    def answers(self, step: Callable[[Store, int], Any]) -> list[Any]:
+        found: list[Any] = []
+        for side, store in enumerate(self.stores):
+            try:
+                found.append(step(store, side))
+            except DataflowError as error:
+                found.append(error)
+        return found
+
+    def entries(self, step: Callable[[Store], list[Entry]]) -> list[Pair]:
+        real, double = (step(store) for store in self.stores)
+        return self.paired(real, double)
+
+    def paired(self, real: list[Entry], double: list[Entry]) -> list[Pair]:
+        assert [shown(entry) for entry in real] == [shown(entry) for entry in double]
+        return list(zip(real, double, strict=True))
+
+    def hold(self, group: str, consumer: str, pairs: list[Pair]) -> None:
+        known = self.held.setdefault((group, consumer), [])
+        known += [pair for pair in pairs if pair not in known]
+
+    def lost(self, answers: list[Finished | StreamFull], picked: list[Pair]) -> set[bytes] | None:
+        real, double = answers
+        if isinstance(real, StreamFull) or isinstance(double, StreamFull):
+            assert str(real) == str(double)
+            return None
+        assert (real.done, len(real.lost)) == (double.done, len(double.lost))
+        of_double = {theirs.id: ours.id for ours, theirs in picked}
+        assert sorted(real.lost) == sorted(of_double[id_] for id_ in double.lost)
+        return set(real.lost) if real.done else {ours.id for ours, _ in picked}
+
+    def outcome(self, group: str, entry: Entry, kind: str) -> Outcome:
+        name = mid(entry.fields)
+        if kind == "drop":
+            return Drop()
+        if kind == "dead":
+            return Dead("rejected", "no", 3)
+        if kind in ("park", "later"):
+            return Park(PAST_MS if kind == "park" else FAR_MS, 2)
+        numbers = range({"none": 0, "out": 1, "two": 2}[kind])
+        messages = [
+            (n % len(TARGETS[group]), [b"_mid", f"{name}.{group}.{n}".encode(), b"_path", b"", b"n", b"1"])
+            for n in numbers
+        ]
+        return Out(messages)
+
+    def note(self, group: str, entry: Entry, outcome: Outcome) -> None:
+        if entry.lane == "main":
+            self.left_main[group].add(mid(entry.fields))
+        if isinstance(outcome, Out | Drop):
+            self.done[group].add(mid(entry.fields))
+
+
+def shown(entry: Entry) -> tuple[str, list[bytes]]:
+    """An entry without what the stores may differ in: ids."""
+    names, values = entry.fields[::2], entry.fields[1::2]
+    return entry.lane, [b"%b=%b" % pair for pair in zip(names, values, strict=True) if pair[0] != b"_origin"]
+
+
+def picture(store: Store) -> dict[str, Any]:
+    """All that the stores must agree in."""
+    view = store.view(IN)
+    numbers = ("undelivered", "pending", "retry_undelivered", "retry_pending", "parked", "waiting", "finished", "out")
+    return {
+        "streams": {name: mids(store, name) for name in (IN, OUT, SIDE, LAST)},
+        "counts": {name: +Counter(store.view(name).books.counts) for name in (IN, OUT, SIDE, LAST)},
+        "groups": [{number: getattr(group, number) for number in numbers} for group in view.groups],
+        "holders": view.holders,
+        "dead": {
+            group.name: [mid(fields) for _, fields in store.fields(store.keys.dead(IN, group.name))]
+            for group in view.groups
+        },
+    }
+
+
+def carry(store: Store, edge: str) -> int:
+    """Move everything that waits for an edge, one frozen batch at a time. Returns the batches."""
+    lane, moved = store.lane(edge), 0
+    while True:
+        lease = lane.acquire("runner", 600_000, "line-" + edge)
+        ids, rows = lane.read(lease.position, 3)
+        if not ids:
+            return moved
+        draft = Frozen(lease.seq + 1, digest(content(ids, rows), "{}"), ids[0], ids[-1], len(ids), "{}", 0)
+        frozen = lane.freeze(lease, 600_000, lease.position, draft)
+        if edge == "copy":
+            messages = [(0, row) for row in rows]
+            store.target().place(lease.lineage, lease.epoch, frozen.seq, frozen.digest, ids, messages)
+        lane.settle(lease, 600_000, frozen, len(ids), [])
+        moved += 1
+
+
+def test_two_readers_of_one_stream(both_redis_url: str) -> None:
+    client = connect(both_redis_url)
+    machine = type("Machine", (Readers,), {"client": client})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    client.close()
