@@ -29,11 +29,20 @@ class WarehouseAddress(msgspec.Struct, frozen=True):
         return f"WarehouseAddress(host={self.host!r}, port={self.port}, key=***)"
 
 
+class ChildRecord(msgspec.Struct, frozen=True):
+    """One child of `up`: its state, its process if it has one, how often and why it was started again."""
+
+    state: str
+    process: ProcessId | None
+    restarts: int
+    reason: str
+
+
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """Contents of run.json.
 
     redis: connection name -> URL of the embedded Redis. warehouse: connection name -> address of the embedded
-    ClickHouse. children: name -> process, of everything that `up` has started and not yet seen end.
+    ClickHouse. ready: whether everything has come up. children: name -> what `up` knows of it.
     """
 
     format: int = FORMAT
@@ -42,7 +51,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     hub: str
     redis: Mapping[str, str] = {}
     warehouse: Mapping[str, WarehouseAddress] = {}
-    children: Mapping[str, ProcessId] = {}
+    ready: bool = False
+    children: Mapping[str, ChildRecord] = {}
 
     @property
     def in_force(self) -> bool:

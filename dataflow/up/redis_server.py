@@ -40,6 +40,10 @@ class NoRedisServer(UserError):
         )
 
 
+class DataTooNew(UserError):
+    """The data were written by a newer redis-server than the one that would open them."""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisCommand:
     """How to start one redis-server on the loopback interface.
@@ -90,6 +94,20 @@ def version(binary: Path) -> tuple[int, ...]:
     text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
     number = next(word for word in text.split() if word.startswith("v="))
     return tuple(int(part) for part in number.removeprefix("v=").split("."))
+
+
+def check_data(binary: Path, folder: Path) -> None:
+    """Refuse to open data with a server that would not see them.
+
+    From 7.0 on the append-only file is a folder of its own, which an older server passes over in silence and starts
+    empty. Raises DataTooNew.
+    """
+    if version(binary) < (7,) and (folder / "appendonlydir").is_dir():
+        number = ".".join(map(str, version(binary)))
+        raise DataTooNew(
+            f"the data in {folder} were written by Redis 7 or later, and {binary} is {number}, which would start "
+            "empty: put a newer redis-server on PATH, or move the folder away to begin anew"
+        )
 
 
 def serving_pid(url: str) -> int | None:

@@ -1,0 +1,118 @@
+"""What `up` runs for a flow: its embedded servers at which addresses, its rooms as which commands."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from dataflow.errors import UserError
+from dataflow.flow.spec import Connection, ConnectionKind, Flow
+from dataflow.process import ProcessId
+from dataflow.run_file import RunFile, WarehouseAddress
+from dataflow.up.child import Program
+from dataflow.up.folder import DataFolder
+from dataflow.up.ports import HOST, free_port, is_free
+from dataflow.up.readiness import Ready, hub_answers, redis_answers, session_listens
+from dataflow.up.redis_server import RedisCommand, check_data, find_binary
+
+STAGE_SERVERS, STAGE_SYNC, STAGE_WORKERS, STAGE_HUB = range(4)
+"""Children stop from the last stage to the first: the door closes first, Redis goes last."""
+
+
+class PortTaken(UserError):
+    """Another program listens on the hub's port."""
+
+
+def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -> RunFile:
+    """Choose where everything embedded will listen: where it listened before if that port is free.
+
+    Args:
+        flow: the flow.
+        before: what the last `up` in this folder had written.
+        hub_port: the hub's port instead of the flow's own; 0 for any free one.
+
+    Raises PortTaken if the hub's port is not free.
+    """
+    last = before if before is not None and before.flow == flow.name else None
+    redis = {c.name: _redis_url(last, c.name) for c in _embedded(flow, "redis")}
+    warehouse = {c.name: _warehouse(last, c.name) for c in _embedded(flow, "clickhouse")}
+    port = _hub_port(flow.hub_port if hub_port is None else hub_port, flow.hub_host, last)
+    return RunFile(flow=flow.name, up=ProcessId.own(), hub=f"http://{HOST}:{port}", redis=redis, warehouse=warehouse)
+
+
+def servers(run: RunFile, folder: DataFolder) -> list[Program]:
+    """The embedded Redis servers. Creates their data folders. Raises NoRedisServer, DataTooNew."""
+    return [_redis(name, url, folder) for name, url in run.redis.items()]
+
+
+def rooms(flow: Flow, run: RunFile) -> list[Program]:
+    """The rooms of the flow: the sync process if there is anything to move or keep, every worker, the hub."""
+    path = str(flow.path.resolve())
+    workers = [_room(f"worker.{name}", STAGE_WORKERS, _is_up, "worker", path, name) for name in flow.workers]
+    hub = _room("hub", STAGE_HUB, hub_answers(_port(run.hub)), "hub", path)
+    return [*_sync(flow, run, path), *workers, hub]
+
+
+def _sync(flow: Flow, run: RunFile, path: str) -> list[Program]:
+    if not flow.edges and not run.warehouse:
+        return []
+    ports = [address.port for address in run.warehouse.values()]
+    return [_room("sync", STAGE_SYNC, session_listens(ports[0]) if ports else _is_up, "sync", path)]
+
+
+def _room(name: str, stage: int, ready: Ready, *arguments: str) -> Program:
+    # -P: the current folder is the user's, and a folder `workers/` in it must not shadow ours
+    return Program(name, (sys.executable, "-P", "-m", "dataflow", *arguments), stage, ready, stop_s=30.0)
+
+
+def _redis(name: str, url: str, folder: DataFolder) -> Program:
+    binary, data = find_binary(), folder.redis(name)
+    data.mkdir(parents=True, exist_ok=True)
+    check_data(binary, data)
+    command = RedisCommand(binary, _port(url), data)
+    return Program(f"redis.{name}", tuple(command.arguments), STAGE_SERVERS, redis_answers(url))
+
+
+def _is_up(pid: int) -> bool:
+    return True
+
+
+def _embedded(flow: Flow, kind: ConnectionKind) -> list[Connection]:
+    return [c for c in flow.connections.values() if c.kind == kind and c.embedded]
+
+
+def _redis_url(last: RunFile | None, name: str) -> str:
+    return f"redis://{HOST}:{_kept(last, lambda run: _port(run.redis[name]))}/0"
+
+
+def _warehouse(last: RunFile | None, name: str) -> WarehouseAddress:
+    port = _kept(last, lambda run: run.warehouse[name].port)
+    return WarehouseAddress(HOST, port, secrets.token_urlsafe(32))
+
+
+def _hub_port(declared: int, host: str, last: RunFile | None) -> int:
+    if declared == 0:
+        return _kept(last, lambda run: _port(run.hub))
+    if not is_free(host or HOST, declared):
+        raise PortTaken(
+            f"port {declared} for the message hub is taken by another program: stop it, set `hub: {{port: ...}}` in "
+            "the flow file, or use --hub-port"
+        )
+    return declared
+
+
+def _kept(last: RunFile | None, port: Callable[[RunFile], int]) -> int:
+    """The port of last time if there was one and it is free now, else any free one."""
+    try:
+        return free_port(port(last)) if last is not None else free_port()
+    except KeyError:
+        return free_port()
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    if port is None:
+        raise ValueError(f"{url!r} has no port")
+    return port
