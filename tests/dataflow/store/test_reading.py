@@ -1,0 +1,160 @@
+"""Looking without changing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dataflow.store.alarms import raise_alarm
+from dataflow.store.hop import Dead, Drop, Park
+from dataflow.store.live import beat
+from dataflow.store.reading import (
+    read_alarms,
+    read_consumers,
+    read_lanes,
+    read_processes,
+    read_stream,
+    read_streams,
+    read_tallies,
+)
+from dataflow.store.redis import call, connect
+from tests.dataflow.store.store_contract import freeze
+from tests.dataflow.store.stores import FLOW, IN, LAST, OUT, SIDE, RealStore, message, mids
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def store(both_redis_url: str) -> Iterator[RealStore]:
+    client = connect(both_redis_url)
+    store = RealStore(client)
+    store.apply()
+    yield store
+    client.close()
+
+
+def test_a_stream_and_its_readers(store: RealStore) -> None:
+    store.door().append([message(n) for n in range(10)])
+    one = store.hop("one")
+    entries = one.read("c1", 6, 1)
+    one.finish("c1", [(entries[0], Drop()), (entries[1], Dead("x", "y", 1)), (entries[2], Park(5, 1))])
+    view = read_stream(store.client, store.keys, IN)
+    assert (view.books.length, view.books.max_len, view.books.removed, view.books.written) == (10, 40, 0, {"door": 10})
+    first, second = view.groups
+    assert (first.name, first.declared, first.exists, second.name) == ("one", True, True, "two")
+    assert (first.undelivered, first.pending, first.parked, first.next_due_ms) == (4, 3, 1, 5)
+    assert (first.filtered, first.dead, first.dead_letters.length, first.finished, first.waiting) == (1, 1, 1, 2, 8)
+    assert (second.undelivered, second.waiting) == (10, 10)
+    assert view.holders == ("two", "one")
+    assert view.missing == ()
+
+
+def test_what_came_back_is_told_apart(store: RealStore) -> None:
+    store.door().append([message(n) for n in range(3)])
+    one = store.hop("one")
+    one.finish("c", [(entry, Park(1, 1)) for entry in one.read("c", 3, 1)])
+    one.wake(2)
+    one.read("c", 1, 1)
+    first = read_stream(store.client, store.keys, IN).groups[0]
+    assert (first.retry_undelivered, first.retry_pending, first.retry_depth, first.parked) == (1, 1, 2, 1)
+
+
+def test_a_stream_of_a_flow_that_was_never_applied(both_redis_url: str) -> None:
+    client = connect(both_redis_url)
+    (view, *_) = read_streams(FLOW, {"main": client})
+    assert (view.name, view.books.exists, view.books.max_len, view.books.length) == (IN, False, None, 0)
+    assert [(group.name, group.declared, group.exists, group.waiting) for group in view.groups] == [
+        ("one", False, False, 0),
+        ("two", False, False, 0),
+    ]
+    client.close()
+
+
+def test_a_missing_group_is_told(store: RealStore) -> None:
+    store.lose_group(store.keys.stream(IN), "two")
+    assert read_stream(store.client, store.keys, IN).missing == ("two",)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_undelivered_is_right_after_deletions_by_hand(store: RealStore, exact: bool) -> None:
+    store.door().append([message(n) for n in range(10)])
+    store.hop("one").read("c", 2, 1)
+    ids = [id_ for id_, _ in store.fields(store.keys.stream(IN))]
+    for index in (4, 5, 9):
+        store.remove_by_hand(IN, ids[index])
+    one, two = read_stream(store.client, store.keys, IN, exact=exact).groups
+    assert (one.undelivered, two.undelivered) == (5, 7)
+
+
+@pytest.mark.parametrize("delivered", [0, 1, 999, 1000, 1001, 2400, 4000, 4999, 5000])
+def test_undelivered_is_counted_from_either_side(store: RealStore, delivered: int) -> None:
+    call(store.client, "HSET", store.keys.stream(IN).counts, "max_len", 10_000)
+    for first in range(0, 5000, 1000):
+        store.door().append([message(n) for n in range(first, first + 1000)])
+    if delivered:
+        store.hop("one").read("c", delivered, 1)
+    one, two = read_stream(store.client, store.keys, IN, exact=True).groups
+    assert (one.undelivered, one.pending, two.undelivered) == (5000 - delivered, delivered, 5000)
+
+
+def test_looking_changes_nothing(store: RealStore) -> None:
+    store.door().append([message(n) for n in range(3)])
+    before = {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")}
+    read_streams(FLOW, {"main": store.client}, exact=True)
+    read_lanes(FLOW, {"main": store.client})
+    read_tallies(store.client, store.keys, list(FLOW.streams), list(FLOW.edges))
+    read_alarms(FLOW, [store.client])
+    assert {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")} == before
+
+
+def test_the_lanes_of_edges(store: RealStore) -> None:
+    assert read_lanes(FLOW, {"main": store.client}) == []
+    store.door().append([message(n, SIDE) for n in range(3)])
+    lane = store.lane()
+    lease = lane.acquire("n1", 60_000, "line")
+    frozen = freeze(lane, lease, 2)
+    lane.pause("because")
+    (view,) = read_lanes(FLOW, {"main": store.client})
+    assert (view.edge, view.lane, view.lineage, view.seq, view.epoch) == ("copy", "main", "line", 0, 1)
+    assert view.open is not None and (view.open.seq, view.open.count) == (1, 2)
+    assert (view.frozen, view.settled, view.paused, view.holder) == (2, 0, "because", "n1")
+    assert 0 < view.lease_left_ms <= 600_000
+    lane.settle(lease, 60_000, frozen, 2, [])
+    lane.release(lease)
+    (view,) = read_lanes(FLOW, {"main": store.client})
+    assert (view.open, view.settled, view.seq, view.position) == (None, 2, 1, frozen.last.decode())
+    assert (view.holder, view.lease_left_ms) == ("", 0)
+    assert (mids(store, SIDE), mids(store, LAST)) == (["m2"], [])
+
+
+def test_consumers_without_the_bench(store: RealStore) -> None:
+    store.door().append([message(n) for n in range(3)])
+    hop = store.hop("one")
+    hop.read("leaving", 1, 1)
+    hop.hand_back("leaving")
+    hop.read("staying", 1, 1)
+    (consumer,) = read_consumers(store.client, store.keys, IN, "one")
+    assert (consumer.name, consumer.pending, consumer.idle_ms < 60_000) == ("staying", 1, True)
+    assert read_consumers(store.client, store.keys, IN, "nobody") == []
+    assert read_consumers(store.client, store.keys, "nothing", "nobody") == []
+
+
+def test_alarms_and_processes(store: RealStore) -> None:
+    raise_alarm(store.client, store.keys, "edge-paused", "copy", "schema drift")
+    (alarm,) = read_alarms(FLOW, [store.client, store.client])
+    assert (alarm.kind, alarm.subject, alarm.text) == ("edge-paused", "copy", "schema drift")
+    beat(store.client, store.keys, "worker", "one@host.1", held=3)
+    now = time.time()
+    (process,) = read_processes(FLOW, [store.client], now)
+    assert (process.kind, process.name, process.gone, process.facts) == ("worker", "one@host.1", False, {"held": 3})
+    (process,) = read_processes(FLOW, [store.client], now + 11)
+    assert process.gone and 10 < process.age_s < 13
+
+
+def test_counters_of_many_streams(store: RealStore) -> None:
+    store.door().append([message(1), message(2, OUT)])
+    found = read_tallies(store.client, store.keys, [IN, OUT, "unknown"], ["copy"])
+    assert (found.counts[IN]["from.door"], found.counts[OUT]["from.door"], found.counts["unknown"]) == (1, 1, {})
+    assert found.lanes == {"copy": ()}
