@@ -16,14 +16,12 @@ from dataflow.store.declare import declare
 from dataflow.store.keys import Keys
 from dataflow.store.lane import Frozen, Lane, Lease, Refused, Waiting
 from dataflow.store.redis import Client
+from dataflow.store.resume import PAUSED
 from sync.rows import as_row
 from sync.sink import Row
 
 LaneName = Literal["main", "retry"]
 LANES: tuple[LaneName, LaneName] = ("main", "retry")
-
-PAUSED = "edge-paused"
-"""Kind of the alarm of an edge that has stopped until a person resumes it."""
 
 Rows = tuple[list[bytes], list[Row]]
 """Ids and rows of entries, oldest first. Every row has a `_mid`; see `sync.rows`."""

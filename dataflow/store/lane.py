@@ -236,7 +236,7 @@ class Lane:
         """Forget the open batch, because entries of it were deleted: what is left of it is read again.
 
         Only after a person has decided so: in a table that tells batches apart by their identity the rest may appear
-        twice. Returns how many of its entries are gone; they are counted as lost. 0 too when no batch is open.
+        twice. Returns how many of its entries are gone; they are counted as lost. 0: none, and nothing was changed.
         """
         keys = [self._state, self._at.stream, self._tally]
         return int(script("reopen").run(self._redis, keys, [self._edge]))
