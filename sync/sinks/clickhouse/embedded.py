@@ -16,7 +16,8 @@ from sync.warehouse.chdb import ChdbWarehouse
 from sync.warehouse.errors import EngineError
 
 _MIDS_PER_QUESTION = 5000
-_SETTINGS = "async_insert = 0, input_format_native_allow_types_conversion = 0, insert_deduplicate = "
+_SETTINGS = "async_insert = 0, input_format_native_allow_types_conversion = 0, deduplicate_insert = "
+"""To which is added how duplicates are treated; `deduplicate_insert` supersedes the older `insert_deduplicate`."""
 
 
 class EmbeddedBackend:
@@ -59,9 +60,7 @@ class EmbeddedBackend:
     def insert(self, insert: Insert) -> None:
         """See Backend."""
         columns = ", ".join(quote(name) for name, _ in insert.columns)
-        settings = _SETTINGS + (
-            "0" if insert.token is None else f"1, insert_deduplication_token = {_text(insert.token)}"
-        )
+        settings = _SETTINGS + _deduplication(insert.token)
         try:
             self._warehouse.insert(f"{insert.table.quoted} ({columns})", settings, block(insert.columns, insert.values))
         except EngineError as error:
@@ -92,5 +91,8 @@ def _portions(mids: Collection[bytes]) -> Iterator[Sequence[bytes]]:
         yield some
 
 
-def _text(token: str) -> str:
-    return "'" + token.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _deduplication(token: str | None) -> str:
+    if token is None:
+        return "'disable'"
+    quoted = token.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'enable', insert_deduplication_token = '{quoted}'"

@@ -101,6 +101,21 @@ def test_an_error_of_the_engine_is_told_with_its_number(warehouse: ChdbWarehouse
     assert "UNKNOWN_TABLE" in str(failed.value)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "rows"), [((None, None), 2), (("a", "a"), 1), (("a", "b"), 2), (("it's \\", "it's \\"), 1)]
+)
+def test_blocks_are_told_apart_by_their_tokens_alone(
+    tokens: Sequence[str | None], rows: int, warehouse: ChdbWarehouse, table: str
+) -> None:
+    warehouse.execute(
+        f"CREATE TABLE {table} (v UInt8) ENGINE = MergeTree ORDER BY v "
+        "SETTINGS non_replicated_deduplication_window = 100"
+    )
+    for token in tokens:
+        EmbeddedBackend(warehouse).insert(Insert(TableName.read(table), [("v", "UInt8")], [[1]], token))
+    assert int(warehouse.ask(f"SELECT count() FROM {table}", format="TSV")) == rows
+
+
 def test_values_stay_as_they_were() -> None:
     values: list[list[int | None]] = [[1, None, 3]]
     assert block([("v", "Nullable(Int64)")], values)

@@ -29,7 +29,11 @@ Open = Callable[..., ClickHouseSink]
 @pytest.fixture
 def execute(warehouse: ChdbWarehouse, table: str) -> Execute:
     """Run statements in which `%` stands for the test's table."""
-    return lambda statement: warehouse.execute(statement.replace("%", table)) and None
+
+    def execute(statement: str) -> None:
+        warehouse.execute(statement.replace("%", table))
+
+    return execute
 
 
 @pytest.fixture
@@ -292,16 +296,23 @@ class TestFailures:
             write(opened(), [row(f"m{n}", n=str(n)) for n in range(200)])
         assert stored() == []
 
+    @pytest.mark.parametrize(
+        ("select", "target", "error"),
+        [
+            ("throwIf(n = 7)::UInt8 AS x", "(x UInt8)", "throwIf"),
+            ("n AS x", "(x UInt8, CONSTRAINT low CHECK x != 7)", "Constraint `low`"),
+        ],
+    )
     def test_a_failing_view_leaves_the_outcome_unknown_and_the_rows_single(
-        self, execute: Execute, opened: Open, stored: Any
+        self, select: str, target: str, error: str, execute: Execute, opened: Open, stored: Any
     ) -> None:
         execute(f"CREATE TABLE % (_mid String, n UInt8) ENGINE = MergeTree ORDER BY n {WINDOW}")
-        execute("CREATE TABLE %_to (x UInt8) ENGINE = MergeTree ORDER BY x")
-        execute("CREATE MATERIALIZED VIEW %_mv TO %_to AS SELECT throwIf(n = 7)::UInt8 AS x FROM %")
+        execute(f"CREATE TABLE %_to {target} ENGINE = MergeTree ORDER BY x")
+        execute(f"CREATE MATERIALIZED VIEW %_mv TO %_to AS SELECT {select} FROM %")
         sink = opened()
         content = [row("m0", n="7"), row("m1", n="8")]
         for resent in (False, True, True):
-            with pytest.raises(OutcomeUnknown, match="throwIf"):
+            with pytest.raises(OutcomeUnknown, match=error):
                 write(sink, content, resent=resent)
         execute("DROP TABLE %_mv SYNC")
         execute("DROP TABLE %_to SYNC")
@@ -380,6 +391,16 @@ class TestDoubt:
             write(sink, content, resent=True)
         assert "by its token alone" in caplog.text
         assert EmbeddedBackend(warehouse).rows(f"SELECT count() AS n FROM {table}", {}) == [{"n": 10}]
+
+    def test_an_honest_repeat_is_no_duplicate(
+        self, execute: Execute, opened: Open, warehouse: ChdbWarehouse, table: str
+    ) -> None:
+        """Equal rows without ids are told apart by the identities of their batches alone."""
+        execute(f"CREATE OR REPLACE TABLE % (n UInt8) ENGINE = MergeTree ORDER BY n {WINDOW}")
+        sink = opened(columns=("n",))
+        for seq in (1, 1, 2, 2):
+            write(sink, [row("m", n="1")], seq=seq)
+        assert warehouse.ask(f"SELECT count() FROM {table}", format="TSV") == b"2\n"
 
     @pytest.mark.parametrize("there", [[], [3], [0, 9], list(range(10))])
     def test_reading_back_sends_exactly_what_is_missing(
