@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = "info"
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = "console"
     max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024, le=1 << 30)
-    max_messages_per_request: int = Field(1000, ge=1, le=100_000)
+    max_messages_per_request: int = Field(1000, ge=1, le=1000)
     idempotency_ttl_s: int = Field(86_400, ge=60, le=30 * 86_400)
     redis_timeout_s: float = Field(5.0, ge=0.1, le=300, allow_inf_nan=False)
     data_dir: Path | None = None
