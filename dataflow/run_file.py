@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dataflow.process import ProcessId
+from dataflow.settings import read_settings
 
 FORMAT = 1
 
@@ -61,8 +62,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def data_folder(flow_path: Path) -> Path:
-    """Where everything that a flow keeps on this machine lives: `.dataflow/` beside the flow file."""
-    return flow_path.resolve().parent / ".dataflow"
+    """Where a flow keeps what it has on this machine: `.dataflow/` beside the flow file, or DATAFLOW_DATA_DIR."""
+    return read_settings().data_folder(flow_path.resolve())
 
 
 def read(folder: Path) -> RunFile | None:

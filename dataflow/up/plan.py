@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from dataflow.connections import resolve
 from dataflow.errors import UserError
-from dataflow.flow.spec import Connection, ConnectionKind, Flow
+from dataflow.flow.spec import Connection, ConnectionKind, Flow, Worker
 from dataflow.process import ProcessId
 from dataflow.run_file import RunFile, WarehouseAddress
+from dataflow.store.keys import Keys
 from dataflow.up.child import Program
 from dataflow.up.folder import DataFolder
 from dataflow.up.ports import HOST, free_port, is_free
-from dataflow.up.readiness import Ready, hub_answers, redis_answers, session_listens
+from dataflow.up.readiness import Ready, beats, hub_answers, redis_answers
 from dataflow.up.redis_server import RedisCommand, check_data, find_binary
 
 STAGE_SERVERS, STAGE_SYNC, STAGE_WORKERS, STAGE_HUB = range(4)
@@ -50,16 +52,30 @@ def servers(run: RunFile, folder: DataFolder) -> list[Program]:
 def rooms(flow: Flow, run: RunFile) -> list[Program]:
     """The rooms of the flow: the sync process if there is anything to move or keep, every worker, the hub."""
     path = str(flow.path.resolve())
-    workers = [_room(f"worker.{name}", STAGE_WORKERS, _is_up, "worker", path, name) for name in flow.workers]
+    needs_sync = bool(flow.edges or run.warehouse)
+    sync = [_room("sync", STAGE_SYNC, _beats(flow, _home(flow), "sync", "sync"), "sync", path)] if needs_sync else []
+    workers = [
+        _room(
+            f"worker.{name}", STAGE_WORKERS, _beats(flow, _home_of(flow, worker), "worker", name), "worker", path, name
+        )
+        for name, worker in flow.workers.items()
+    ]
     hub = _room("hub", STAGE_HUB, hub_answers(_port(run.hub)), "hub", path)
-    return [*_sync(flow, run, path), *workers, hub]
+    return [*sync, *workers, hub]
 
 
-def _sync(flow: Flow, run: RunFile, path: str) -> list[Program]:
-    if not flow.edges and not run.warehouse:
-        return []
-    ports = [address.port for address in run.warehouse.values()]
-    return [_room("sync", STAGE_SYNC, session_listens(ports[0]) if ports else _is_up, "sync", path)]
+def _beats(flow: Flow, connection: str, kind: str, name: str) -> Ready:
+    return beats(lambda: resolve(flow).redis[connection], Keys(flow.name), kind, name)
+
+
+def _home(flow: Flow) -> str:
+    """The Redis with what belongs to no stream."""
+    return next(c.name for c in flow.connections.values() if c.kind == "redis")
+
+
+def _home_of(flow: Flow, worker: Worker) -> str:
+    """The Redis that a worker works on."""
+    return flow.streams[worker.source].on
 
 
 def _room(name: str, stage: int, ready: Ready, *arguments: str) -> Program:
@@ -73,10 +89,6 @@ def _redis(name: str, url: str, folder: DataFolder) -> Program:
     check_data(binary, data)
     command = RedisCommand(binary, _port(url), data)
     return Program(f"redis.{name}", tuple(command.arguments), STAGE_SERVERS, redis_answers(url))
-
-
-def _is_up(pid: int) -> bool:
-    return True
 
 
 def _embedded(flow: Flow, kind: ConnectionKind) -> list[Connection]:

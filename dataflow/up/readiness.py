@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
 
+from dataflow.errors import DataflowError
+from dataflow.store.keys import Keys
+from dataflow.store.live import live
+from dataflow.store.redis import connect
 from dataflow.up.redis_server import serving_pid
 
 Ready = Callable[[int], bool]
 """Asked with the pid of a child; must answer within two seconds or so."""
 
 _LISTEN = "0A"
+_TIMEOUT_S = 1.0
 
 
 def redis_answers(url: str) -> Ready:
@@ -27,9 +33,26 @@ def hub_answers(port: int) -> Ready:
     return lambda pid: listens(pid, port) and _says_ok(f"http://127.0.0.1:{port}/readyz")
 
 
-def session_listens(port: int) -> Ready:
-    """A process of the child's session listens on this port."""
-    return lambda pid: listens(pid, port)
+def beats(url: Callable[[], str], keys: Keys, kind: str, name: str) -> Ready:
+    """The child has sent a heartbeat in which nothing is still being set up.
+
+    Args:
+        url: the Redis with the heartbeats; asked when it is needed.
+        keys: the flow's.
+        kind, name: as the child calls itself (`dataflow.store.live`).
+    """
+
+    def ready(pid: int) -> bool:
+        wanted = (kind, f"{name}@{socket.gethostname()}.{pid}")
+        try:
+            with closing(connect(url(), timeout_s=_TIMEOUT_S)) as redis:
+                return any(
+                    (one.kind, one.process) == wanted and one.facts.get("ready", True) for one in live(redis, keys)
+                )
+        except DataflowError:
+            return False
+
+    return ready
 
 
 def listens(session: int, port: int) -> bool:
@@ -42,15 +65,10 @@ def _listening_inodes(port: int) -> Iterator[str]:
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(FileNotFoundError):
             for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
-                (
-                    _,
-                    local,
-                    _,
-                    state,
-                    *_,
-                ) = fields = line.split()
+                fields = line.split()
+                local, state, inode = fields[1], fields[3], fields[9]
                 if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
-                    yield fields[9]
+                    yield inode
 
 
 def _members(session: int) -> Iterator[int]:
@@ -70,6 +88,6 @@ def _open_files(pid: int) -> Iterator[str]:
 
 def _says_ok(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=1.0, trust_env=False).status_code == httpx.codes.OK
+        return httpx.get(url, timeout=_TIMEOUT_S, trust_env=False).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
