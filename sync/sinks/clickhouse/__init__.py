@@ -4,13 +4,15 @@
 |---|---|
 | `table` | what the server says about a table; how duplicates can be recognised there |
 | `types` | ClickHouse's type names, taken apart |
-| `numbers`, `times`, `texts`, `encoders` | the texts of one column -> values of its type, or why not |
+| `encoder`, `numbers`, `times`, `texts`, `encoders` | the texts of one column -> values of its type, or why not |
 | `plan` | which columns a batch is written to, and what becomes of other fields |
-| `typing` | rows -> typed columns, and the rows that do not fit |
+| `sheet`, `typing` | rows -> columns -> typed columns, and the rows that do not fit |
 | `ddl` | the statements that make or mend a table |
+| `native` | typed columns -> bytes |
 | `backend` | what a ClickHouse must be able to do for us |
-| `embedded`, `native` | the one that runs in this process |
+| `embedded` | the ClickHouse in this process |
 | `sink` | the sink itself |
 
-All but the last three are pure.
+All but the last two are pure (`table` asks through a back end). Another way to reach a ClickHouse is one more back end
+beside `embedded`. The rules for users stand in docs/CLICKHOUSE.md.
 """

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.sinks.clickhouse.encoder import shown
@@ -177,6 +177,7 @@ def test_every_kind_of_type_is_among_them() -> None:
 
 
 @pytest.mark.parametrize("type_", TYPES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_column_at_once_agrees_with_value_by_value(type_: str, data: st.DataObject) -> None:
     sample = data.draw(st.sampled_from(sorted(SAMPLES)))
@@ -189,16 +190,19 @@ def test_a_column_at_once_agrees_with_value_by_value(type_: str, data: st.DataOb
     assert [repr(value) for value in values] == [repr(how.one(text)) for text in texts]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20))
 def test_whole_numbers_are_taken_at_once(numbers: list[int]) -> None:
     assert encoder(parse("Int64")).many([str(number).encode() for number in numbers]) == numbers
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
 def test_floats_are_taken_at_once_and_exactly(numbers: list[float]) -> None:
     assert list(encoder(parse("Float64")).many([repr(number).encode() for number in numbers])) == numbers
 
 
+@settings(deadline=None)
 @given(st.lists(st.datetimes(datetime(1900, 1, 1), datetime(2299, 12, 31)), max_size=20))
 def test_times_are_exact_to_the_microsecond(moments: list[datetime]) -> None:
     ticks = encoder(parse("DateTime64(6)")).many([moment.isoformat().encode() for moment in moments])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.sink import Row
@@ -57,6 +57,7 @@ def test_rows_that_cannot_be_read_are_refused() -> None:
 NAMES = st.sampled_from([b"a", b"b", b"c", b"d"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(NAMES, st.binary(max_size=3), max_size=4), max_size=8))
 def test_every_value_stands_where_it_belongs(messages: list[dict[bytes, bytes]]) -> None:
     sheet = read_sheet([[part for pair in message.items() for part in pair] for message in messages])

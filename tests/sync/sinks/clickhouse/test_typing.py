@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync.sink import Refusal, Row
@@ -166,6 +166,7 @@ def shape(block: Block) -> str:
 VALUES = st.one_of(st.none(), st.sampled_from(["1", "300", "x", "", "nan", "true", "-0"]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({}, optional={"a": VALUES, "b": VALUES, "z": VALUES}), max_size=12))
 def test_what_becomes_of_a_row_does_not_depend_on_its_neighbours(messages: list[dict[str, str | None]]) -> None:
     """The fast ways through a batch decide as the slow ones do, and deciding again changes nothing."""
