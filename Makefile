@@ -1,0 +1,52 @@
+# Every habit of this project. Needs bash, make and Python 3.11 or later; all else goes into .venv.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+FLOW := examples/water/flow.yml
+
+.PHONY: help setup demo up down test check format docs bench clean
+
+help: ## what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## virtual environment and packages; quick when nothing has changed
+
+$(INSTALLED): pyproject.toml tools/setup
+	@tools/setup
+
+demo: setup ## run the example flow on real data, end to end, with embedded servers
+	@$(BIN)/python examples/water/demo.py
+
+up: setup ## run the example flow until Ctrl-C
+	@$(BIN)/dataflow up $(FLOW)
+
+down: setup ## stop an example flow that runs in the background
+	@$(BIN)/dataflow down $(FLOW)
+
+test: setup ## all tests; choose some with ARGS="-k name" or ARGS=tests/sync
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## format, lint, types, import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tools/check_imports.py
+
+format: setup ## bring the source into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup ## write the generated parts of the documentation anew
+	$(BIN)/python -m dataflow.flow.reference docs/FLOW.md
+	$(BIN)/python -m dataflow.flow.schema
+
+bench: setup ## how fast each step is on this machine
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove what can be made again (not .dataflow, which holds data)
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
