@@ -24,6 +24,7 @@ from dataflow.run_file import WarehouseAddress
 __all__ = [
     "MAX_ANSWER_BYTES",
     "MAX_ASK_BYTES",
+    "ROWS_FORMAT",
     "Ask",
     "Failure",
     "FailureKind",

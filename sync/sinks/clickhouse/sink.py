@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 TRUST_TOKEN_MS = 600_000
 """For how long a batch in doubt is left to its token alone."""
 
+LEARN_EVERY_MS = 5000
+"""How old the description of a table may be when a batch is written. New columns are found this fast."""
+
 _BEFORE_ANY_WRITE = frozenset({6, 16, 27, 53, 60, 62, 70, 72, 81, 115, 117, 164, 242, 252, 349, 469, 497})
 """What a table without views raises before it writes: parse, type, null, name, access, constraint, partitions."""
 
@@ -64,6 +67,7 @@ class ClickHouseSink:
         self._name = TableName.read(edge.table)
         self._table: Table | None = None
         self._plan: Plan | None = None
+        self._learned_ms = 0
         self._last_sent = ""
 
     @property
@@ -110,7 +114,7 @@ class ClickHouseSink:
             OutcomeUnknown: send the same batch again.
         """
         typed: Typed = prepared.payload
-        table, _ = self._opened()
+        table = self._recent_table()
         again = batch.resent or batch.token == self._last_sent
         with self._backend.turn(self._name, batch.lineage, batch.epoch):
             self._last_sent = batch.token
@@ -193,7 +197,12 @@ class ClickHouseSink:
             )
         self._check_mode(table)
         self._table, self._plan = table, make_plan(table, self._edge.columns)
+        self._learned_ms = self._now_ms()
         return table
+
+    def _recent_table(self) -> Table:
+        table, _ = self._opened()
+        return self._learn() if abs(self._now_ms() - self._learned_ms) >= LEARN_EVERY_MS else table
 
     def _check_mode(self, table: Table) -> None:
         if table.mode == "none" and self._edge.delivery != "at_least_once":

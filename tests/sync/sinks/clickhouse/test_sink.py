@@ -14,7 +14,7 @@ from dataflow.flow.spec import Field
 from sync.sink import Refusal, Row, Verdict
 from sync.sinks.clickhouse.backend import Insert
 from sync.sinks.clickhouse.embedded import EmbeddedBackend
-from sync.sinks.clickhouse.sink import TRUST_TOKEN_MS, ClickHouseSink
+from sync.sinks.clickhouse.sink import LEARN_EVERY_MS, TRUST_TOKEN_MS, ClickHouseSink
 from sync.warehouse.chdb import ChdbWarehouse
 from tests.sync.sink_contract import NOW_MS, SCHEMA, batch, rows, thawed, write
 from tests.sync.sinks.edges import edge
@@ -275,6 +275,22 @@ class TestAlterations:
             sink.write(batch(content), prepared)
         assert stored() == []
         assert sink.prepare(content, None).verdict.refused[0].type == "Int8"
+
+    def test_new_columns_are_found_while_the_edge_runs(
+        self, execute: Execute, warehouse: ChdbWarehouse, table: str, stored: Any
+    ) -> None:
+        execute(f"CREATE TABLE % (_mid String, _extra String) ENGINE = MergeTree ORDER BY _mid {WINDOW}")
+        clock = [NOW_MS]
+        sink = ClickHouseSink(edge(table), None, EmbeddedBackend(warehouse), now_ms=lambda: clock[0])
+        sink.open()
+        execute("ALTER TABLE % ADD COLUMN n UInt8 DEFAULT 9")
+        write(sink, [row("m0", n="1")], seq=1)
+        clock[0] += LEARN_EVERY_MS
+        write(sink, [row("m1", n="2")], seq=2)
+        write(sink, [row("m2", n="3")], seq=3)
+        assert [(found["_mid"], found["n"], found["_extra"]) for found in stored()] == [
+            ("m0", 9, '{"n":"1"}'), ("m1", 9, '{"n":"2"}'), ("m2", 3, "{}"),
+        ]  # fmt: skip
 
 
 class TestFailures:
