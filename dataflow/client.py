@@ -144,8 +144,8 @@ class Hub:
 
     def _lost(self, error: Exception) -> OutcomeUnknown:
         return OutcomeUnknown(
-            f"the hub at {self._http.base_url} did not answer ({error}); what was sent last may have been stored: send it "
-            "again with the same idempotency key"
+            f"the hub at {self._http.base_url} did not answer ({error}); what was sent last may have been stored: "
+            "send it again with the same idempotency key"
         )
 
 

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dataflow.client import Hub
-from dataflow.store.deadletters import DeadLetters
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from dataflow import warehouse
+from dataflow.client import Hub
 from dataflow.connections import NotRunning, resolve
 from dataflow.flow.load import load
+from dataflow.store.deadletters import DeadLetters
 from dataflow.store.keys import Keys
 from dataflow.store.redis import connect
 
@@ -56,7 +56,7 @@ def start_flow() -> bool:
         resolve(load(FLOW)).redis["main"]
     except NotRunning:
         say.print("[bold]1. starting the flow[/] (hub, model worker, edges, Redis, warehouse)")
-        command("up", "-d", str(FLOW))
+        command("up", "-d", "--hub-port", "0", str(FLOW))
         return True
     say.print("[bold]1. the flow is running already[/]")
     return False
@@ -89,20 +89,15 @@ def wait_for(run: str, sent: int) -> tuple[warehouse.Warehouse, int]:
     flow = load(FLOW)
     addresses = resolve(flow)
     table = warehouse.connect(addresses.warehouse["warehouse"])
-    graves = DeadLetters(connect(addresses.redis["main"]), Keys(flow.name))
-    readers = [(name, reader) for name in flow.streams for reader in flow.readers(name)]
+    redis, keys = connect(addresses.redis["main"]), Keys(flow.name)
+    graves = [DeadLetters(redis, keys, name, reader) for name in flow.streams for reader in flow.readers(name)]
     deadline = time.monotonic() + ARRIVAL_DEADLINE_S
     with say.status("3. model at work, scores on their way to the warehouse"):
         while True:
-            dead = sum(is_of(run, letter) for pair in readers for letter in graves.list(*pair))
+            dead = sum(letter.fields.get("rec_id", "").startswith(run) for grave in graves for letter in grave)
             if arrived(table, run)[1] + dead >= sent or time.monotonic() > deadline:
                 return table, dead
             time.sleep(0.2)
-
-
-def is_of(run: str, letter: Any) -> bool:
-    """Whether a dead letter belongs to this run."""
-    return str(letter.message.get("rec_id", "")).startswith(run)
 
 
 def arrived(table: warehouse.Warehouse, run: str) -> tuple[int, int]:
@@ -162,8 +157,11 @@ def verdict(table: warehouse.Warehouse, run: str, sent: int, dead: int) -> int:
 
 
 def command(*arguments: str, check: bool = True) -> int:
-    """Run a command of the project; its messages go where ours go."""
-    return subprocess.run([sys.executable, "-P", "-m", "dataflow", *arguments], check=check).returncode
+    """Run a command of the project; its messages go where ours go. When it fails and `check` is set, end."""
+    code = subprocess.run([sys.executable, "-P", "-m", "dataflow", *arguments], check=False).returncode
+    if code and check:
+        sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":
