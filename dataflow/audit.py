@@ -268,7 +268,7 @@ def _count(target: _Target, tables: Mapping[str, Table]) -> tuple[int, int] | st
     """(rows, different messages) of a table, or why they are not known."""
     connection, table = target
     if connection not in tables:
-        return f"connection {connection!r} cannot be asked from here"
+        return f"connection {connection!r} is not running, or of a kind that cannot be asked from here"
     try:
         return tables[connection].count(table)
     except DataflowError as error:

@@ -39,23 +39,20 @@ class LazyCommand:
 
 
 COMMANDS: Mapping[str, LazyCommand] = {
-    "up": LazyCommand(
-        "dataflow.cli.up:up", "Run everything of a flow, with embedded servers where no URL is set."
-    ),
+    "up": LazyCommand("dataflow.cli.up:up", "Run everything of a flow, with embedded servers where no URL is set."),
     "down": LazyCommand("dataflow.cli.up:down", "Stop what `dataflow up` started in this folder."),
     "check": LazyCommand("dataflow.cli.check:check", "Check a flow file and report every problem in it."),
     "graph": LazyCommand("dataflow.cli.check:graph", "Print a flow as a Mermaid graph."),
     "apply": LazyCommand("dataflow.cli.apply:apply", "Write the declared readers of a flow to Redis."),
-    "status": LazyCommand(
-        "dataflow.cli.status:status", "Show streams, readers, edges, processes and alarms."
-    ),
-    "send": LazyCommand(
-        "dataflow.cli.send:send", "Send messages from a file or stdin (JSON lines, CSV) to the hub."
-    ),
+    "status": LazyCommand("dataflow.cli.status:status", "Show streams, readers, edges, processes and alarms."),
+    "send": LazyCommand("dataflow.cli.send:send", "Send messages from a file or stdin (JSON lines, CSV) to the hub."),
     "tail": LazyCommand("dataflow.cli.tail:tail", "Print the messages of a stream as they come."),
     "sql": LazyCommand("dataflow.cli.sql:sql", "Ask a flow's warehouse."),
     "dlq": LazyCommand("dataflow.cli.dlq:dlq", "List, show and replay dead letters."),
     "audit": LazyCommand("dataflow.cli.audit:audit", "Check that no message was lost or doubled."),
+    "release": LazyCommand(
+        "dataflow.cli.apply:release", "Let go of a reader that the flow no longer has, and of what waits for it."
+    ),
     "resume": LazyCommand("dataflow.cli.edges:resume", "Let an edge that has paused itself go on."),
     "hub": LazyCommand("message_hub.command:hub", "Run the message hub of a flow."),
     "worker": LazyCommand("workers.command:worker", "Run one worker of a flow."),
@@ -66,9 +63,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
 class LazyGroup(click.Group):
     """A click group over a table of lazy commands; its help text imports none of them."""
 
-    def __init__(
-        self, *args: object, table: Mapping[str, LazyCommand] = COMMANDS, **attributes: object
-    ) -> None:
+    def __init__(self, *args: object, table: Mapping[str, LazyCommand] = COMMANDS, **attributes: object) -> None:
         super().__init__(*args, **attributes)  # type: ignore[arg-type]
         self._table = table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dataflow.errors import FormatTooNew, NotDeclared
@@ -38,8 +38,10 @@ class Applied:
     dropped: list[str]
 
 
-def apply(flow: Flow, redis: Client) -> Applied:
+def apply(flow: Flow, redis: Client, connection: str | None = None) -> Applied:
     """Declare every stream and reader of the flow and let go of readers that it no longer has.
+
+    With `connection`, the streams of that connection alone: the server is the one that it names.
 
     A reader that the flow dropped is kept, and named in the answer, as long as messages wait for it: only `release`
     drops messages. Running processes notice the new revision and follow. Raises FormatTooNew, NotDeclared (a key of
@@ -47,8 +49,9 @@ def apply(flow: Flow, redis: Client) -> Applied:
     """
     keys = Keys(flow.name)
     check_format(redis, keys)
-    mended = [found for name in flow.streams for found in declare(flow, redis, name, create=True)]
-    held, dropped = _let_go(flow, redis, keys)
+    names = [stream.name for stream in flow.streams.values() if connection in (None, stream.on)]
+    mended = [found for name in names for found in declare(flow, redis, name, create=True)]
+    held, dropped = _let_go(flow, redis, keys, names)
     revision = script("applied").run(redis, [keys.applied], [FORMAT, flow.digest, int(time.time() * 1000)])
     return Applied(revision, mended, held, dropped)
 
@@ -110,10 +113,10 @@ def _join(flow: Flow, group: str) -> str:
     return reader.join if isinstance(reader, Edge) else "start"
 
 
-def _let_go(flow: Flow, redis: Client, keys: Keys) -> tuple[list[Held], list[str]]:
+def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str]) -> tuple[list[Held], list[str]]:
     held, dropped = [], []
     for stream in declared_streams(redis, keys):
-        wanted = flow.readers(stream) if stream in flow.streams else ()
+        wanted = flow.readers(stream) if stream in names else ()
         for group in _groups(redis, keys.stream(stream)):
             if group not in wanted:
                 waiting = undeclare(redis, keys, stream, group)

@@ -347,6 +347,10 @@ class MemoryHop:
             retry.append(fields, self._group, self._memory.now_ms())
         return len(due)
 
+    def sweep(self, idle_ms: int) -> int:
+        """Remove consumers that hold nothing: the double keeps none. Returns 0."""
+        return 0
+
     def room(self) -> int:
         """The least room of any target, in messages; a large number without targets."""
         streams = [self._memory.at(keys) for _, keys in self._targets]

@@ -1,0 +1,205 @@
+"""Everything worth knowing about a running flow at one look: what `dataflow status` shows and prints as JSON.
+
+`gather` reads; what it returns is plain frozen data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dataflow.flow.spec import Edge, Flow
+from dataflow.store.alarms import Alarm
+from dataflow.store.keys import Keys
+from dataflow.store.reading import (
+    GroupView,
+    LaneView,
+    Process,
+    StreamView,
+    read_alarms,
+    read_consumers,
+    read_lanes,
+    read_processes,
+    read_streams,
+)
+from dataflow.store.redis import Client, call
+
+NEARLY_FULL = 0.8
+"""From this share of its room on, a stream is worth a word."""
+
+ReaderKind = Literal["worker", "edge", "former"]
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedFlow:
+    """What Redis knows of the flow. current: its digest is that of the flow file."""
+
+    revision: int
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStatus:
+    """One reader of a stream, in messages. `former` is one that the flow file no longer has."""
+
+    name: str
+    kind: ReaderKind
+    declared: bool
+    undelivered: int
+    in_work: int
+    coming_back: int
+    parked: int
+    next_due_ms: int | None
+    handled: int
+    filtered: int
+    dead: int
+    lost: int
+    released: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream, in messages. held_by: readers that still need entries of it, the most needing first.
+
+    missing: readers whose consumer group is gone; nothing is deleted until they are made again.
+    """
+
+    name: str
+    connection: str
+    depth: int
+    max_len: int | None
+    added: int
+    removed: int
+    held_by: tuple[str, ...]
+    missing: tuple[str, ...]
+    readers: tuple[ReaderStatus, ...]
+
+    @property
+    def full(self) -> float:
+        """Share of its room that is taken."""
+        return self.depth / self.max_len if self.max_len else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStatus:
+    """One edge. lag: messages that it has not settled. mode: how its sink knows a batch again, "" if no one tells.
+
+    state: how its last run ended, as a running process tells it, "" if none does. open: messages in frozen batches.
+    """
+
+    name: str
+    kind: str
+    source: str
+    target: str
+    mode: str
+    state: str
+    paused: str
+    lag: int
+    open: int
+    settled: int
+    written: int
+    dead: int
+    runner: str
+    scheduled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A flow at one look."""
+
+    flow: str
+    path: str
+    applied: Mapping[str, AppliedFlow]
+    streams: tuple[StreamStatus, ...]
+    edges: tuple[EdgeStatus, ...]
+    processes: tuple[Process, ...]
+    alarms: tuple[Alarm, ...]
+
+
+def gather(flow: Flow, clients: Mapping[str, Client]) -> Status:
+    """Look at everything. Blocks; changes nothing. Raises ServerAway, OutcomeUnknown.
+
+    Args:
+        clients: connection name -> client, for every connection that has streams.
+    """
+    views = {view.name: view for view in read_streams(flow, clients)}
+    lanes = read_lanes(flow, clients)
+    processes = tuple(read_processes(flow, clients.values()))
+    return Status(
+        flow=flow.name,
+        path=str(flow.path),
+        applied={name: _applied(flow, client) for name, client in clients.items()},
+        streams=tuple(_stream(flow, view, clients[flow.streams[view.name].on]) for view in views.values()),
+        edges=tuple(_edge(edge, views[edge.source], lanes, processes) for edge in flow.edges.values()),
+        processes=processes,
+        alarms=tuple(read_alarms(flow, clients.values())),
+    )
+
+
+def _applied(flow: Flow, client: Client) -> AppliedFlow:
+    revision, digest = call(client, "HMGET", Keys(flow.name).applied, "revision", "digest")
+    return AppliedFlow(int(revision or 0), digest == flow.digest.encode())
+
+
+def _stream(flow: Flow, view: StreamView, client: Client) -> StreamStatus:
+    return StreamStatus(
+        name=view.name,
+        connection=flow.streams[view.name].on,
+        depth=view.books.length,
+        max_len=view.books.max_len,
+        added=view.books.added if view.books.added is not None else view.books.length + view.books.removed,
+        removed=view.books.removed,
+        held_by=view.holders,
+        missing=view.missing,
+        readers=tuple(_reader(flow, view.name, group, client) for group in view.groups),
+    )
+
+
+def _reader(flow: Flow, stream: str, group: GroupView, client: Client) -> ReaderStatus:
+    kind: ReaderKind = "worker" if group.name in flow.workers else "edge"
+    consumers = read_consumers(client, Keys(flow.name), stream, group.name) if kind == "worker" else []
+    return ReaderStatus(
+        name=group.name,
+        kind=kind if group.name in flow.readers(stream) else "former",
+        declared=group.declared,
+        undelivered=group.undelivered,
+        in_work=group.pending + group.retry_pending,
+        coming_back=group.retry_undelivered,
+        parked=group.parked,
+        next_due_ms=group.next_due_ms,
+        handled=group.handled,
+        filtered=group.filtered,
+        dead=group.dead,
+        lost=group.lost,
+        released=group.released,
+        consumers=len(consumers),
+    )
+
+
+def _edge(edge: Edge, source: StreamView, lanes: list[LaneView], processes: tuple[Process, ...]) -> EdgeStatus:
+    (group,) = [group for group in source.groups if group.name == edge.name]
+    own = [lane for lane in lanes if lane.edge == edge.name]
+    return EdgeStatus(
+        name=edge.name,
+        kind=edge.kind,
+        source=edge.source,
+        target=", ".join(edge.target_streams) or f"{edge.connection}.{edge.table}",
+        mode="marker" if edge.kind == "s2s" else str(_told(processes, "modes", edge.name)),
+        state=str(_told(processes, "edges", edge.name)),
+        paused="; ".join(lane.paused for lane in own if lane.paused),
+        lag=group.waiting,
+        open=sum(lane.open.count for lane in own if lane.open),
+        settled=sum(lane.settled for lane in own),
+        written=group.out,
+        dead=group.dead,
+        runner=next((lane.holder for lane in own if lane.holder), ""),
+        scheduled=edge.task is not None,
+    )
+
+
+def _told(processes: tuple[Process, ...], fact: str, edge: str) -> Any:
+    """What a live process says of an edge."""
+    told = [process.facts.get(fact) for process in processes if process.kind == "sync" and not process.gone]
+    return next((states[edge] for states in told if isinstance(states, dict) and edge in states), "")
