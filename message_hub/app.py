@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from pathlib import Path
 
 from flask import Flask, Response
+from flask.typing import RouteCallable
 from werkzeug.exceptions import HTTPException
 
 from dataflow.errors import DataflowError
 from dataflow.settings import Settings
-from message_hub import envelope, health, trace
+from message_hub import envelope
+from message_hub.health import Health
 from message_hub.live_net import LiveNet
-from message_hub.post import post_routed, post_to_stream
+from message_hub.post import Post
 from message_hub.refusal import Refusal, refusal_of
+from message_hub.trace import Trace
 
 log = logging.getLogger("dataflow.hub")
 
 
 def create_app(live: LiveNet, settings: Settings) -> Flask:
-    """The application for one flow. Threads and processes may each have their own or share it."""
-    app = Flask("message_hub", static_folder=None)
+    """The application for one flow. Its threads share the connections of `live`."""
+    app = Flask("message_hub", static_folder=None, root_path=str(Path(__file__).parent))
     app.url_map.strict_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.url_map.merge_slashes = False
     app.before_request(envelope.start_clock)
-    _add_routes(app, live, settings)
-    _add_errors(app)
-    return app
-
-
-def _add_routes(app: Flask, live: LiveNet, settings: Settings) -> None:
-    def route(rule: str, name: str, view: Any, method: str) -> None:
+    for method, rule, name, view in _routes(live, settings):
         app.add_url_rule(rule, name, view, methods=[method])
-
-    route("/message_hub/", "message_hub", lambda: post_routed(live.current(), settings), "POST")
-    route(
-        "/streams/<name>/messages/",
-        "stream_messages",
-        lambda name: post_to_stream(live.current(), settings, name),
-        "POST",
-    )
-    route("/messages/<path:mid>", "message", lambda mid: trace.get_message(live.current(), mid.rstrip("/")), "GET")
-    route("/livez", "livez", health.livez, "GET")
-    route("/readyz", "readyz", lambda: health.readyz(live), "GET")
-    route("/version", "version", lambda: health.version(live.current()), "GET")
-    route("/queue_size_metrics", "queue_size_metrics", lambda: health.queue_size_metrics(live.current()), "GET")
-
-
-def _add_errors(app: Flask) -> None:
     app.register_error_handler(Refusal, envelope.refused)
     app.register_error_handler(DataflowError, _dataflow_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
+    return app
+
+
+def _routes(live: LiveNet, settings: Settings) -> list[tuple[str, str, str, RouteCallable]]:
+    """Method, address (each also without the slash at the end), name in the answer's envelope, view."""
+    post, trace, health = Post(live, settings), Trace(live), Health(live)
+    return [
+        ("POST", "/message_hub/", "message_hub", post.by_route),
+        ("POST", "/streams/<name>/messages/", "stream_messages", post.to_stream),
+        ("GET", "/messages/<path:mid>", "message", trace.message),
+        ("GET", "/livez/", "livez", health.livez),
+        ("GET", "/readyz/", "readyz", health.readyz),
+        ("GET", "/version/", "version", health.version),
+        ("GET", "/queue_size_metrics/", "queue_size_metrics", health.queue_size_metrics),
+    ]
 
 
 def _dataflow_error(error: DataflowError) -> Response:
@@ -60,11 +56,9 @@ def _dataflow_error(error: DataflowError) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """What Flask itself refuses: no such address, wrong method, too large."""
+    """What Flask itself refuses: no such address, wrong method, a request that broke off."""
     answer = envelope.refused(Refusal(error.code or 500, error.description or error.name))
-    for name, value in error.get_headers():
-        if name.lower() in ("allow", "location"):
-            answer.headers[name] = value
+    answer.headers.update({name: value for name, value in error.get_headers() if name != "Content-Type"})
     return answer
 
 

@@ -34,6 +34,7 @@ def read_body(request: Request, limit: int) -> tuple[bytes, Form]:
     packed = request.headers.get("Content-Encoding", "").strip().lower()
     if packed not in ("", "identity", "gzip", "x-gzip"):
         raise Refusal(415, f"Content-Encoding {packed!r} is not known; send gzip or nothing")
+    request.max_content_length = limit
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:

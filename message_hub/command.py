@@ -10,6 +10,7 @@ import click
 from dataflow.cli.arguments import flow_argument
 from dataflow.connections import resolve
 from dataflow.flow.load import load
+from dataflow.flow.spec import Flow
 from dataflow.settings import read_settings
 
 
@@ -20,14 +21,21 @@ from dataflow.settings import read_settings
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @click.option("--threads", type=click.IntRange(1, 256), default=4, show_default=True, help="Threads in each.")
 def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: int) -> None:
-    """Run the message hub of FLOW until SIGTERM or Ctrl-C; requests in hand are answered first."""
+    """Run the message hub of FLOW until SIGTERM or Ctrl-C.
+
+    After SIGTERM requests in hand are answered; after Ctrl-C they are not, and their senders send them again.
+    """
     from message_hub.net import Net
     from message_hub.server import Server
 
     settings = read_settings()
     path = flow.resolve()
     declared = load(path)
-    address = urlsplit(resolve(declared).hub_url)
-    Net.of(declared, settings.redis_timeout_s)  # raises here, with one clear line, when an address is missing
-    bind = f"{host or declared.hub_host}:{port or address.port or declared.hub_port}"
+    Net.of(declared, settings.redis_timeout_s)  # here an address that is missing is told in one clear line
+    bind = f"{host or declared.hub_host}:{port or _port(declared)}"
     Server(path, bind, workers, threads, settings).run()
+
+
+def _port(flow: Flow) -> int:
+    """The port that `dataflow up` has chosen, if it runs; else the declared one."""
+    return urlsplit(resolve(flow).hub_url).port or flow.hub_port

@@ -36,6 +36,11 @@ def refused(refusal: Refusal) -> Response:
     return answer
 
 
+def bare(data: dict[str, Any]) -> Response:
+    """An answer without envelope, for programs that poll numbers."""
+    return Response(_encode(data), mimetype="application/json")
+
+
 def errors_of(faults: Sequence[Fault]) -> list[dict[str, Any]]:
     """The first faults as plain data."""
     return [

@@ -1,60 +1,85 @@
-"""How the hub and its flow are: alive, ready, which version, how full the queues."""
+"""Whether the hub lives, whether it can take messages, what it runs, and how much is queued."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from flask import Response
 
 from dataflow import __version__
-from dataflow.errors import DataflowError
-from dataflow.store.alarms import alarms
+from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.store.keys import FORMAT
-from dataflow.store.reading import StreamView, read_streams
-from dataflow.store.redis import call
-from message_hub.envelope import accepted
+from dataflow.store.reading import StreamView, read_alarms, read_streams
+from message_hub.envelope import accepted, bare
 from message_hub.live_net import LiveNet
-from message_hub.net import Net
 from message_hub.refusal import Refusal
 
-
-def livez() -> Response:
-    """The process answers."""
-    return accepted({"alive": True})
+_NAMES_SHOWN = 5
 
 
-def version(net: Net) -> Response:
-    """Of the program, of the layout in Redis, of the applied flow."""
-    return accepted({"version": __version__, "format": FORMAT, "flow": net.flow.name, "revision": net.revision})
+class Health:
+    """The endpoints for probes and operators.
 
-
-def readyz(live: LiveNet) -> Response:
-    """Ready: every Redis answers and every stream is declared there. Tells full streams and who holds them.
-
-    A full stream does not make the hub unready: it answers 429, which is for the sender and not for a balancer.
+    Args:
+        live: the flow that is looked at.
     """
-    net = live.current()
-    try:
-        views = read_streams(net.flow, net.redis)
-        raised = [{"kind": a.kind, "subject": a.subject, "text": a.text} for a in alarms(net.first_redis, net.keys)]
-    except DataflowError as error:
-        raise Refusal(503, f"not ready: {error}") from None
-    undeclared = [view.name for view in views if view.books.max_len is None]
-    if undeclared:
-        raise Refusal(503, f"not ready: streams are not declared in Redis: {undeclared}; run `dataflow apply`")
-    full = [_fullness(view) for view in views if view.books.length >= (view.books.max_len or 0)]
-    return accepted({"full": full, "alarms": raised, "trouble": live.trouble})
+
+    def __init__(self, live: LiveNet) -> None:
+        self._live = live
+        self._started = time.monotonic()
+
+    def livez(self) -> Response:
+        """The process answers. Asks no server."""
+        return accepted({"uptime_s": round(time.monotonic() - self._started, 3)})
+
+    def version(self) -> Response:
+        """Which program, which layout of the data in Redis, which flow."""
+        flow, revision = self._live.current().flow, self._live.revision
+        data = {"version": __version__, "format": FORMAT, "flow": flow.name, "digest": flow.digest}
+        return accepted({**data, "revision": revision})
+
+    def readyz(self) -> Response:
+        """Whether messages can be taken: every Redis answers and every stream is declared there.
+
+        A full stream does not make the hub unready: its senders are told to wait. It is named here, with the readers
+        who hold it.
+        """
+        net = self._live.current()
+        try:
+            views = read_streams(net.flow, net.redis)
+            alarms = read_alarms(net.flow, net.redis.values())
+        except (ServerAway, OutcomeUnknown) as error:
+            raise Refusal(503, f"not ready: {error}", data={"redis": False}) from None
+        undeclared = [view.name for view in views if view.books.max_len is None]
+        data = {
+            "redis": True,
+            "undeclared": undeclared,
+            "full": [_fullness(view) for view in views if _is_full(view)],
+            "trouble": self._live.trouble,
+            "alarms": [{"kind": alarm.kind, "subject": alarm.subject, "text": alarm.text} for alarm in alarms],
+        }
+        if undeclared:
+            names = ", ".join(undeclared[:_NAMES_SHOWN])
+            raise Refusal(503, f"not ready: not declared in Redis: {names}; run `dataflow apply`", data=data)
+        return accepted(data)
+
+    def queue_size_metrics(self) -> Response:
+        """Messages before the workers (`pre_queue`: in streams) and behind them (`post_queue`: out streams)."""
+        net = self._live.current()
+        totals = {"pre_queue": 0, "post_queue": 0}
+        streams: dict[str, Any] = {}
+        for view in read_streams(net.flow, net.redis):
+            queue = "pre_queue" if net.flow.streams[view.name].direction == "in" else "post_queue"
+            totals[queue] += view.books.length
+            streams[view.name] = {"queue": queue, "depth": view.books.length, "max_len": view.books.max_len}
+        return bare({**totals, "streams": streams})
 
 
-def queue_size_metrics(net: Net) -> Response:
-    """Messages before the workers (`in` streams) and behind them (`out` streams), in total and per stream."""
-    sizes: dict[str, dict[str, int]] = {"in": {}, "out": {}}
-    for name, stream in net.flow.streams.items():
-        sizes[stream.direction][name] = int(call(net.client_of(name), "XLEN", net.keys.stream(name).stream))
-    data = {"pre_queue": sum(sizes["in"].values()), "post_queue": sum(sizes["out"].values())}
-    return accepted({**data, "pre_queue_streams": sizes["in"], "post_queue_streams": sizes["out"]})
+def _is_full(view: StreamView) -> bool:
+    return view.books.max_len is not None and view.books.length >= view.books.max_len
 
 
 def _fullness(view: StreamView) -> dict[str, Any]:
-    depth, most = view.books.length, view.books.max_len
-    return {"stream": view.name, "depth": depth, "max_len": most, "held_by": list(view.holders)}
+    held_by = [*view.holders, *view.missing]
+    return {"stream": view.name, "depth": view.books.length, "max_len": view.books.max_len, "held_by": held_by}

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 
-from dataflow.errors import DataflowError, OutcomeUnknown, ServerAway, UserError
-from dataflow.store.declare import revision
+from dataflow.errors import DataflowError, OutcomeUnknown, ServerAway
+from dataflow.store.declare import applied_digest, revision
 from message_hub.net import Net
 
 LOOK_EVERY_S = 2.0
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("dataflow.hub")
 
 
 class LiveNet:
@@ -28,16 +28,25 @@ class LiveNet:
         self._make = make
         self._clock = clock
         self._net = make()
-        self._revision = -1
+        self._applied: tuple[int, str] = (0, "")
+        self._trouble = ""
         self._next_look = 0.0
         self._lock = threading.Lock()
-        self.trouble: str | None = None
+
+    @property
+    def revision(self) -> int:
+        """Of the flow that was applied when Redis was asked last; 0 if none was."""
+        return self._applied[0]
+
+    @property
+    def trouble(self) -> str:
+        """Why requests do not go by the flow that is applied; empty if they do."""
+        return self._trouble
 
     def current(self) -> Net:
         """The net to use for one request. Now and then one caller asks Redis first; the others do not wait for it.
 
-        Never raises: while Redis is away, or the flow file has errors, the last good net is given. `trouble` says
-        why a newer flow is not in use.
+        Never raises: while Redis is away, or the flow file has errors, the last good net is given.
         """
         if self._clock() >= self._next_look and self._lock.acquire(blocking=False):
             try:
@@ -48,24 +57,26 @@ class LiveNet:
         return self._net
 
     def _look(self) -> None:
+        net = self._net
         try:
-            found = revision(self._net.first_redis, self._net.keys)
+            applied = revision(net.home, net.keys), applied_digest(net.home, net.keys)
         except (ServerAway, OutcomeUnknown) as error:
-            log.debug("cannot look for a new revision of the flow: %s", error)
+            log.debug("cannot look which flow is applied: %s", error)
             return
-        if found == self._revision:
-            return
-        if self._revision >= 0:
-            self._reload(found)
-        self._revision = found
-        self._net.revision = found
+        if applied != self._applied:
+            self._trouble = self._follow(applied[1])
+            self._applied = applied
 
-    def _reload(self, found: int) -> None:
+    def _follow(self, digest: str) -> str:
+        """Use the flow file as it is now, if what was applied is not what is in use. Returns what stands against it."""
+        if digest in ("", self._net.flow.digest):
+            return ""
         try:
             self._net = self._make()
-        except (UserError, DataflowError, OSError) as error:
-            self.trouble = f"revision {found} of the flow cannot be used: {error}"
-            log.error(self.trouble)
-            return
-        self.trouble = None
-        log.info("the flow was applied anew", extra={"flow": self._net.flow.name, "revision": found})
+        except (DataflowError, OSError) as error:
+            log.error("another flow was applied, but the flow file here cannot be used: %s", error)
+            return f"the flow file cannot be used: {error}"
+        log.info("the flow file was read again", extra={"flow": self._net.flow.name})
+        if self._net.flow.digest != digest:
+            return "the flow file here is not the one that was applied; apply this one, or copy that one here"
+        return ""

@@ -1,74 +1,99 @@
-"""The two ways in: routed by (task_for, function_type), or straight to a stream. All of a request is stored, or none."""
+"""The two ways in: routed by (task_for, function_type), or straight to an `in` stream. All or nothing per request."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Response, request
 
-from dataflow.errors import UnknownName
-from dataflow.ids import message_id, request_id
+from dataflow.message import extend_path, message_id, request_id
 from dataflow.settings import Settings
-from dataflow.store.door import Outgoing, Record
-from message_hub.body import read_body
+from dataflow.store.door import MAX_MESSAGES, Outgoing, Record
+from message_hub.body import Form, read_body
 from message_hub.envelope import accepted
+from message_hub.live_net import LiveNet
 from message_hub.net import Net
 from message_hub.parse import parse
 from message_hub.refusal import Refusal
 from message_hub.routing import Stamp
 
-Route = Callable[[Sequence[Any], Stamp], list[Outgoing]]
+NODE = "hub"
+"""How the door is called in the path of a message."""
 
 KEY_HEADER = "Idempotency-Key"
+TTL_HEADER = "Idempotency-TTL"
+REPLAYED_HEADER = "Idempotency-Replayed"
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+_Route = Callable[[Sequence[Any], Stamp], list[Outgoing]]
 
 
-def post_routed(net: Net, settings: Settings) -> Response:
-    """Messages of the request, each to the stream that accepts its task_for and function_type."""
-    return _post(net, settings, net.router.route, "message_hub")
+class Post:
+    """Takes messages. Each call blocks until Redis has stored them, or refuses them whole.
+
+    Args:
+        live: gives the flow of each request.
+        settings: the limits, and for how long an idempotency key is remembered.
+    """
+
+    def __init__(self, live: LiveNet, settings: Settings) -> None:
+        self._live = live
+        self._settings = settings
+        self._most = min(settings.max_messages_per_request, MAX_MESSAGES)
+
+    def by_route(self) -> Response:
+        """POST /message_hub/: each message goes to the stream that accepts its task_for and function_type."""
+        net = self._live.current()
+        return self._store(net, "", net.router.route)
+
+    def to_stream(self, name: str) -> Response:
+        """POST /streams/<name>/messages: all messages go to one `in` stream."""
+        net = self._live.current()
+        return self._store(net, name, net.router.target(name).take)
+
+    def _store(self, net: Net, stream: str, route: _Route) -> Response:
+        key = _idempotency_key()
+        body, form = read_body(request, self._settings.max_body_bytes)
+        messages = self._counted(parse(body, form))
+        now_ms = time.time_ns() // 1_000_000
+        stamp = Stamp(request_id(now_ms), extend_path("", NODE, now_ms))
+        entries = route(messages, stamp)
+        if key is None:
+            net.append(entries, None)
+            return _done(stamp.request_id, len(entries))
+        record = self._record(key, stream, body, form, stamp.request_id, len(entries))
+        stored = net.append(entries, record)
+        answer = _done(stored.request_id, stored.count)
+        answer.headers[TTL_HEADER] = str(record.ttl_s)
+        answer.headers[REPLAYED_HEADER] = "true" if stored.repeated else "false"
+        return answer
+
+    def _counted(self, messages: Sequence[Any]) -> Sequence[Any]:
+        if not messages:
+            raise Refusal(422, "the request holds no messages")
+        if len(messages) > self._most:
+            raise Refusal(413, f"{len(messages)} messages in one request; send at most {self._most} at a time")
+        return messages
+
+    def _record(self, key: str, stream: str, body: bytes, form: Form, request: str, count: int) -> Record:
+        """The idempotency record of a request. Each door remembers keys of its own."""
+        name = hashlib.blake2b(f"{stream}\n{key}".encode(), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(body, digest_size=16, person=form.encode()).hexdigest()
+        return Record(name, digest, request, count, self._settings.idempotency_ttl_s)
 
 
-def post_to_stream(net: Net, settings: Settings, name: str) -> Response:
-    """Messages of the request, all to one `in` stream."""
-    try:
-        target = net.router.target(name)
-    except UnknownName as unknown:
-        raise Refusal(404, f"nothing was stored: {unknown}") from None
-    return _post(net, settings, target.take, f"streams/{name}")
-
-
-def _post(net: Net, settings: Settings, route: Route, door: str) -> Response:
-    key = _idempotency_key()
-    body, form = read_body(request, settings.max_body_bytes)
-    messages = parse(body, form)
-    if not messages:
-        raise Refusal(400, "the request holds no message; nothing was stored")
-    if len(messages) > settings.max_messages_per_request:
-        most = settings.max_messages_per_request
-        raise Refusal(413, f"{len(messages)} messages in one request; send at most {most} at a time")
-    stamp = Stamp(request_id(), f"hub@{time.time_ns() // 1_000_000}")
-    entries = route(messages, stamp)
-    record = _record(key, door, body, stamp, len(entries), settings) if key else None
-    done = net.append(entries, record)
-    stored_as = done.request_id or stamp.request_id
-    ids = [message_id(stored_as, index) for index in range(done.count)]
-    answer = accepted({"accepted": done.count, "ids": ids}, status=202)
-    if key:
-        answer.headers["Idempotency-Key-TTL"] = str(settings.idempotency_ttl_s)
-        answer.headers["Idempotency-Replayed"] = "true" if done.repeated else "false"
-    return answer
-
-
-def _idempotency_key() -> str:
-    key = request.headers.get(KEY_HEADER, "")
-    if KEY_HEADER in request.headers and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise Refusal(400, f"{KEY_HEADER} must be 1 to 255 printable ASCII characters")
+def _idempotency_key() -> str | None:
+    key = request.headers.get(KEY_HEADER)
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refusal(400, f"an {KEY_HEADER} is 1 to 255 printable ASCII characters")
     return key
 
 
-def _record(key: str, door: str, body: bytes, stamp: Stamp, count: int, settings: Settings) -> Record:
-    digest = hashlib.blake2b(door.encode() + b"\0" + body, digest_size=16).hexdigest()
-    name = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-    return Record(name, digest, stamp.request_id, count, settings.idempotency_ttl_s)
+def _done(request: str, count: int) -> Response:
+    ids = [message_id(request, index) for index in range(count)]
+    return accepted({"accepted": count, "ids": ids}, status=202)

@@ -14,6 +14,7 @@ from dataflow.errors import (
     ServerAway,
     ServerFull,
     StreamFull,
+    UnknownName,
 )
 from dataflow.store.door import KeyReused
 
@@ -56,6 +57,8 @@ def refusal_of(error: DataflowError) -> Refusal | None:
             return Refusal(422, f"nothing was stored: {error}", error.faults)
         case KeyReused():
             return Refusal(422, str(error))
+        case UnknownName():
+            return Refusal(404, f"nothing was stored: {error}")
         case StreamFull():
             data = {"stream": error.stream, "depth": error.depth, "max_len": error.max_len, "outcome": "not_stored"}
             return Refusal(429, f"{error}; send it again after Retry-After seconds", data=data, headers=wait)

@@ -1,47 +1,55 @@
-"""The hub on gunicorn: threads in a few processes, each with connections of its own."""
+"""The hub on gunicorn: threads in a few processes, each with connections of its own.
+
+gunicorn is run as a library, not as its command: the command would put the current folder first on sys.path, where a
+user's own folder `sync/` or `workers/` would shadow ours.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from dataflow.flow.load import load
 from dataflow.settings import Settings
 from message_hub.app import create_app
 from message_hub.live_net import LiveNet
 from message_hub.net import Net
+from message_hub.pulse import Pulse
 
-log = logging.getLogger("dataflow.hub")
+GRACE_S = 20
+"""How long requests in hand may take after SIGTERM."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """Serves one flow until SIGTERM (requests in hand are answered first) or SIGQUIT (at once).
+    """Serves one flow until SIGTERM (requests in hand are answered first), SIGINT or SIGQUIT (at once).
 
     Args:
         path: the flow file.
         bind: host:port.
         processes, threads: how many requests can be in hand: processes x threads.
+        settings: limits and time-outs.
     """
 
     def __init__(self, path: Path, bind: str, processes: int, threads: int, settings: Settings) -> None:
         self._path = path
+        self._bind = bind
         self._settings = settings
+        self._pulse: Pulse | None = None
         self._options: Mapping[str, Any] = {
             "bind": bind,
             "workers": processes,
             "threads": threads,
             "worker_class": "gthread",
+            "worker_exit": lambda server, worker: self._leave(),
             "control_socket_disable": True,
-            "graceful_timeout": 20,
-            "timeout": 60,
+            "graceful_timeout": GRACE_S,
             "keepalive": 30,
+            "logger_class": _Log,
             "proc_name": "dataflow-hub",
-            "loglevel": settings.log_level,
-            "chdir": str(path.parent),
         }
         super().__init__()
 
@@ -53,4 +61,20 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> Any:
         """Called by gunicorn in each process: make the application, with connections of its own."""
         live = LiveNet(lambda: Net.of(load(self._path), self._settings.redis_timeout_s))
+        self._pulse = Pulse(live, self._bind)
+        self._pulse.start()
         return create_app(live, self._settings)
+
+    def _leave(self) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
+
+
+class _Log(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own lines go where all others of the program go."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        self.error_log.setLevel("NOTSET")
