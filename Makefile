@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 FLOW := examples/water/flow.yml
 
-.PHONY: help setup demo up down test check format docs bench clean
+.PHONY: help setup demo up down test check format docs clean
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,9 +44,6 @@ format: setup ## bring the source into shape
 docs: setup ## write the generated parts of the documentation anew
 	$(BIN)/python -m dataflow.flow.reference docs/FLOW.md
 	$(BIN)/python -m dataflow.flow.schema
-
-bench: setup ## how fast each step is on this machine
-	@$(BIN)/python -m benchmarks
 
 clean: ## remove what can be made again (not .dataflow, which holds data)
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
