@@ -51,6 +51,8 @@ class _LaneLoop:
             return self._after(Run("paused", error=waiting.paused))
         due_s = due_in_s(waiting, self._min_batch, self._edge.max_wait_s)
         if due_s != 0:
+            if self.state not in GOOD:  # what was wrong is over, and there is nothing to run
+                self._after(Run("empty"))
             return self._pace.after_look(due_s)
         return self._after(self._runner.run(TURN_BATCHES, self._stop.is_set))
 

@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
         "dataflow.cli.apply:release", "Let go of a reader that the flow no longer has, and of what waits for it."
     ),
     "resume": LazyCommand("dataflow.cli.edges:resume", "Let an edge that has paused itself go on."),
+    "run": LazyCommand("dataflow.cli.edges:run", "Run an edge once, now."),
     "hub": LazyCommand("message_hub.command:hub", "Run the message hub of a flow."),
     "worker": LazyCommand("workers.command:worker", "Run one worker of a flow."),
     "sync": LazyCommand("sync.command:sync", "Run the edges of a flow."),

@@ -1,0 +1,170 @@
+"""Continuous edges on a real server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from dataflow.connections import resolve
+from dataflow.flow.load import loads
+from dataflow.flow.spec import Flow
+from dataflow.store.alarms import alarms
+from dataflow.store.redis import call
+from dataflow.testing.servers import RedisServer
+from sync.loops import Loops
+from sync.servers import Servers
+from tests.sync.lab import NET, Lab, until
+
+pytestmark = pytest.mark.integration
+
+
+class Running:
+    """Loops of a lab's flow, stopped at the end."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.loops = Loops()
+        self.servers = Servers(resolve(self._with_url(lab.flow)))
+
+    def _with_url(self, flow: Flow) -> Flow:
+        main = replace(flow.connections["main"], url=self.lab.redis_url)
+        return replace(flow, connections=flow.connections | {"main": main})
+
+    def keep(self, flow: Flow | None = None) -> None:
+        self.loops.keep(flow or self.lab.flow, self.servers)
+
+
+@pytest.fixture
+def running(redis_url: str) -> Iterator[Running]:
+    running = Running(Lab(redis_url))
+    yield running
+    running.loops.stop()
+    running.servers.close()
+
+
+def test_what_comes_is_moved(running: Running) -> None:
+    running.keep()
+    for _ in range(3):
+        running.lab.fill(15)
+        until(lambda: running.lab.waiting() == 0)
+    running.lab.each_once()
+
+
+def test_both_lanes_are_looked_after(running: Running) -> None:
+    lab = running.lab
+    running.keep()
+    key = lab.keys.retry("a.stream_in", "move").stream
+    call(lab.redis, "XADD", key, "*", "_mid", "back", "_attempt", "0", "_origin", "main/1-1", "n", "5")
+    until(lambda: lab.arrived() == ["back"])
+
+
+def test_an_edge_with_a_task_runs_only_when_asked(running: Running) -> None:
+    lab = running.lab
+    edge = replace(lab.edge, task={"second": "*/5"})
+    running.keep(replace(lab.flow, edges={"move": edge}))
+    assert running.loops.states() == {}
+
+
+def test_messages_wait_for_company(running: Running) -> None:
+    lab = running.lab
+    patient = replace(lab.edge, min_batch=10, max_wait_s=0.4)
+    flow = replace(lab.flow, edges={"move": patient})
+    running.keep(flow)
+    until(lambda: lab.lane_state() != {})
+    began = time.monotonic()
+    lab.fill(3)
+    until(lambda: len(lab.arrived()) == 3)
+    assert time.monotonic() - began > 0.35
+    lab.fill(10)
+    until(lambda: len(lab.arrived()) == 13)
+    assert lab.lane_state()["seq"] == "2", "the ten went as one batch"
+
+
+def test_a_changed_flow_is_followed(running: Running) -> None:
+    lab = running.lab
+    running.keep()
+    lab.fill(5)
+    until(lambda: len(lab.arrived()) == 5)
+    changed = loads(NET.replace("n: int", "n: str"))
+    changed = replace(changed, connections=lab.flow.connections)
+    running.keep(changed)
+    lab.fill(1, n="many")
+    until(lambda: len(lab.arrived()) == 6)
+    assert lab.dead() == []
+    running.keep(replace(changed, edges={}))
+    assert running.loops.states() == {}
+    assert "until_ms" not in lab.lane_state(), "its lease was released"
+
+
+def test_an_unchanged_edge_is_left_alone(running: Running) -> None:
+    running.keep()
+    until(lambda: running.lab.lane_state() != {})
+    running.keep(replace(running.lab.flow, digest="comments were added"))
+    assert list(running.loops.states()) == ["move"]
+    before = running.lab.lane_state()["nonce"]
+    running.lab.fill(1)
+    until(lambda: len(running.lab.arrived()) == 1)
+    assert running.lab.lane_state()["nonce"] == before
+
+
+def test_a_pause_is_respected_and_lifting_it_noticed(running: Running) -> None:
+    lab = running.lab
+    running.keep()
+    until(lambda: lab.lane_state() != {})
+    lab.lane().pause("for lunch")
+    until(lambda: running.loops.states()["move"] == "paused")
+    lab.fill(5)
+    assert lab.arrived() == []
+    lab.lane().resume()
+    until(lambda: len(lab.arrived()) == 5)
+
+
+def test_trouble_raises_an_alarm_and_its_end_clears_it(running: Running) -> None:
+    lab = running.lab
+    counts = lab.keys.stream("b.stream_in").counts
+    running.keep()
+    until(lambda: lab.lane_state() != {})
+    call(lab.redis, "HSET", counts, "max_len", 0)
+    lab.fill(5)
+    until(lambda: [alarm.kind for alarm in alarms(lab.redis, lab.keys)] == ["edge-failing"])
+    (alarm,) = alarms(lab.redis, lab.keys)
+    assert (alarm.subject, alarm.text) == (
+        "move",
+        "full: stream 'b.stream_in' is full: 0 of 0 messages; nothing was written",
+    )
+    call(lab.redis, "HSET", counts, "max_len", 100)
+    until(lambda: alarms(lab.redis, lab.keys) == [])
+    lab.each_once()
+
+
+def test_a_server_that_comes_back_is_noticed(own_redis: RedisServer) -> None:
+    running = Running(Lab(own_redis.url))
+    lab = running.lab
+    running.keep()
+    lab.fill(15)
+    until(lambda: len(lab.arrived()) == 15)
+    for end in (own_redis.stop, own_redis.kill):
+        end()
+        until(lambda: running.loops.states()["move"] in ("away", "unknown"))
+        own_redis.start()
+        until(lambda: running.loops.states()["move"] == "empty")
+    lab.redis.connection_pool.disconnect()
+    lab.fill(15)
+    until(lambda: len(lab.arrived()) == 30)
+    running.loops.stop()
+    running.servers.close()
+    lab.each_once()
+
+
+def test_stopping_lets_go_of_the_edge(running: Running) -> None:
+    lab = running.lab
+    running.keep()
+    lab.fill(35)
+    until(lambda: len(lab.arrived()) > 0)
+    running.loops.stop()
+    assert "until_ms" not in lab.lane_state()
+    lab.run()
+    lab.each_once()
