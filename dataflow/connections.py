@@ -16,7 +16,7 @@ __all__ = ["Addresses", "NotRunning", "Resolved", "WarehouseAddress", "resolve"]
 
 A = TypeVar("A")
 
-_VARIABLES = {"redis": "DATAFLOW_REDIS_URL", "clickhouse": "DATAFLOW_CLICKHOUSE_URL"}
+_VARIABLES = {"redis": "DATAFLOW_REDIS_URL", "clickhouse": "DATAFLOW_CLICKHOUSE_URL", "mongo": "DATAFLOW_MONGO_URL"}
 
 
 class NotRunning(ServerAway):
@@ -39,12 +39,15 @@ class Resolved:
     """Where everything of a flow is right now.
 
     redis: connection name -> URL. warehouse: connection name -> URL of a ClickHouse server, or the
-    WarehouseAddress of the embedded one. hub_url: base URL of the message hub, without a slash at the end.
+    WarehouseAddress of the embedded one. mongo: connection name -> URL. hub_url, scheduler_url: base URL of the message
+    hub and of the scheduler's API, without a slash at the end.
     """
 
     redis: Mapping[str, str] = field(repr=False)
     warehouse: Mapping[str, str | WarehouseAddress] = field(repr=False)
     hub_url: str
+    mongo: Mapping[str, str] = field(default_factory=dict, repr=False)
+    scheduler_url: str = ""
 
 
 def resolve(flow: Flow) -> Resolved:
@@ -67,7 +70,9 @@ def resolve(flow: Flow) -> Resolved:
     return Resolved(
         redis=Addresses(redis, explain),
         warehouse=Addresses(warehouse, explain),
-        hub_url=run.hub if run else _declared_hub(flow),
+        hub_url=run.hub if run else _base_url(flow.hub_host, flow.hub_port),
+        mongo=Addresses({**(run.mongo if run else {}), **_urls(flow, "mongo")}, explain),
+        scheduler_url=(run.scheduler if run else "") or _base_url(flow.scheduler.host, flow.scheduler.port),
     )
 
 
@@ -75,9 +80,8 @@ def _urls(flow: Flow, kind: str) -> dict[str, str]:
     return {c.name: c.url for c in flow.connections.values() if c.kind == kind and not c.embedded}
 
 
-def _declared_hub(flow: Flow) -> str:
-    host = "127.0.0.1" if flow.hub_host in ("", "0.0.0.0") else flow.hub_host
-    return f"http://{host}:{flow.hub_port}"
+def _base_url(host: str, port: int) -> str:
+    return f"http://{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}"
 
 
 def _explanation(flow: Flow, name: str) -> str:

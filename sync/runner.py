@@ -27,7 +27,7 @@ from itertools import accumulate, chain
 from dataflow.errors import BatchConflict, DataflowError, Fenced, NotDeclared, TargetBehind
 from dataflow.flow.spec import Edge
 from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
-from sync import holder
+from dataflow import holder
 from sync.renewal import Renewal
 from sync.run import GOOD, Run, State, state_of
 from sync.sink import Batch, Prepared, Refusal, Row, Sink, Verdict

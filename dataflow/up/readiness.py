@@ -28,8 +28,13 @@ def redis_answers(url: str) -> Ready:
     return lambda pid: serving_pid(url) == pid
 
 
-def hub_answers(port: int) -> Ready:
-    """A process of the child's session listens on this port and answers that it is ready."""
+def mongo_answers(url: str, port: int) -> Ready:
+    """A process of the child's session listens on this port and answers as a MongoDB does."""
+    return lambda pid: listens(pid, port) and _pings(url)
+
+
+def door_answers(port: int) -> Ready:
+    """A process of the child's session listens on this port and answers GET /readyz that it is ready."""
     return lambda pid: listens(pid, port) and _says_ok(f"http://127.0.0.1:{port}/readyz")
 
 
@@ -84,6 +89,22 @@ def _open_files(pid: int) -> Iterator[str]:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
                 yield str(entry.readlink())
+
+
+def _pings(url: str) -> bool:
+    import pymongo
+    from pymongo.errors import PyMongoError
+
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
+        url, serverSelectionTimeoutMS=500, connectTimeoutMS=500, socketTimeoutMS=1000
+    )
+    try:
+        client.admin.command("ping")
+    except PyMongoError:
+        return False
+    finally:
+        client.close()
+    return True
 
 
 def _says_ok(url: str) -> bool:
