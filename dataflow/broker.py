@@ -1,4 +1,4 @@
-"""Where Celery keeps the hints that ask for a run of an edge, and how they are called. Messages there are hints only."""
+"""Where Celery keeps the hints that ask for a run of an edge, and how they are called. They are hints only."""
 
 from __future__ import annotations
 

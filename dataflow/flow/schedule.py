@@ -22,7 +22,9 @@ def _form(name: str, keys: tuple[str, ...]) -> Section:
     return Section(f"a {name} schedule", tuple(Key(key, Text(), key.replace("_", " ")) for key in keys))
 
 
-CRON: Final = _form("cron", ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second", *_BOUNDS, _ZONE))
+CRON: Final = _form(
+    "cron", ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second", *_BOUNDS, _ZONE)
+)
 INTERVAL: Final = _form("interval", ("weeks", "days", "hours", "minutes", "seconds", *_BOUNDS, _ZONE))
 DATE: Final = _form("date", ("run_date", _ZONE))
 NESTED: Final[Mapping[str, Section]] = {"interval": INTERVAL, "date": DATE}

@@ -49,7 +49,7 @@ class Leadership:
         return time.monotonic() < self._until
 
     def keep(self) -> Held | None:
-        """Take the lease or keep it. None: it is ours. Raises ServerAway, OutcomeUnknown: it is ours as long as `leads`."""
+        """Take the lease or keep it. None: it is ours. Raises ServerAway, OutcomeUnknown; then `leads` tells."""
         held = self._ask("")
         return self._ask(held.nonce) if held is not None and holder.is_dead(held.nonce) else held
 
