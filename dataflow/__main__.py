@@ -8,7 +8,7 @@ from pathlib import Path
 if Path(sys.path[0] or ".").resolve() != Path(__file__).resolve().parents[1]:
     del sys.path[0]
 
-from dataflow.cli import main
+from dataflow.cli import main  # noqa: E402 - the path comes first
 
 if __name__ == "__main__":
     main()
