@@ -41,6 +41,7 @@ class Runs:
         self._clock = clock
         self._records: dict[str, Record] = {}
         self._dirty: set[str] = set()
+        self._busy: set[str] = set()
         self._read = False
         self._lock = threading.RLock()
 
@@ -108,7 +109,19 @@ class Runs:
                 self.change(pid, lambda _, right=right: right)  # type: ignore[misc]
 
     def begin(self, task: Task, tick: int) -> None:
-        """Fire a tick, unless it has fired or a run is under way: do the job, or ask for the run. May block for long."""
+        """Fire a tick, unless it has fired or a run is under way: do the job (blocks), or ask for the run."""
+        with self._lock:
+            if task.pid in self._busy:
+                self.change(task.pid, rules.skipped)
+                return
+            self._busy.add(task.pid)
+        try:
+            self._begin(task, tick)
+        finally:
+            with self._lock:
+                self._busy.discard(task.pid)
+
+    def _begin(self, task: Task, tick: int) -> None:
         try:
             self.collect(task.pid, task)
         except DataflowError as error:
