@@ -51,7 +51,7 @@ def read_body(request: Request, limit: int) -> tuple[bytes, Form]:
 
 
 def _read(request: Request, limit: int) -> bytes:
-    """One byte more than allowed is asked for: of a body of untold length Flask would silently drop what is too much."""
+    """Asks for one byte more than allowed: of a body of untold length Flask would silently drop what is too much."""
     request.max_content_length = limit + 1
     try:
         body = request.get_data(cache=False)
