@@ -57,8 +57,8 @@ class _LaneLoop:
         return self._after(self._runner.run(TURN_BATCHES, self._stop.is_set))
 
     def leave(self) -> None:
-        """Let go of the lane."""
-        self._runner.leave()
+        """Let go of the lane. A server that did not answer just now is not asked again: the lease runs out."""
+        self._runner.leave(release=self.state not in ("away", "unknown"))
 
     def _after(self, run: Run) -> float:
         if run.state != self.state:

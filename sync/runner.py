@@ -140,11 +140,15 @@ class Runner:
             time.monotonic() - begun, error,
         )  # fmt: skip
 
-    def leave(self) -> None:
-        """Let go of the lease and the sink. Safe to call at any time; never raises for a server that is away."""
+    def leave(self, *, release: bool = True) -> None:
+        """Let go of the sink and the lease. Safe to call at any time; never raises for a server that is away.
+
+        Args:
+            release: False leaves the lease to run out, so that nobody waits for a server that does not answer.
+        """
         self._forget()
         lease, self._lease = self._lease, None
-        if lease is not None:
+        if lease is not None and release:
             try:
                 self._source.release(lease)
             except DataflowError as error:
