@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 from flask.typing import RouteCallable
+from redis.exceptions import ResponseError
 from werkzeug.exceptions import HTTPException
 
 from dataflow.errors import DataflowError
@@ -16,7 +17,7 @@ from message_hub import envelope
 from message_hub.health import Health
 from message_hub.live_net import LiveNet
 from message_hub.post import Post
-from message_hub.refusal import Refusal, refusal_of
+from message_hub.refusal import Refusal, refusal_of, refusal_to_look
 from message_hub.trace import Trace
 
 log = logging.getLogger("dataflow.hub")
@@ -31,7 +32,8 @@ def create_app(live: LiveNet, settings: Settings) -> Flask:
         for address in (rule, f"{rule}/"):
             app.add_url_rule(address, name, view, methods=[method])
     app.register_error_handler(Refusal, envelope.refused)
-    app.register_error_handler(DataflowError, _dataflow_error)
+    app.register_error_handler(DataflowError, _core_error)
+    app.register_error_handler(ResponseError, _core_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
     return app
@@ -51,8 +53,8 @@ def _routes(live: LiveNet, settings: Settings) -> list[tuple[str, str, str, Rout
     ]
 
 
-def _dataflow_error(error: DataflowError) -> Response:
-    refusal = refusal_of(error)
+def _core_error(error: DataflowError | ResponseError) -> Response:
+    refusal = refusal_of(error) if request.method == "POST" else refusal_to_look(error)
     return _bug(error) if refusal is None else envelope.refused(refusal)
 
 

@@ -333,3 +333,13 @@ def test_whatever_is_posted_is_stored_whole_or_refused_whole(
     else:
         refusal(answer, answer.status_code)
         assert hub.stored() == 0
+
+
+def test_a_redis_that_refuses_to_write_is_told_apart_from_a_bug(redis_server: RedisServer) -> None:
+    """As a replica does, which takes no writes."""
+    with RedisServer() as replica:
+        hub = Hub(replica.url)
+        call(hub.redis, "REPLICAOF", "127.0.0.1", redis_server.port)
+        answer = hub.post([message()])
+        assert refusal(answer, 503)["outcome"] == "not_stored"
+        assert "Retry-After" in answer.headers
