@@ -32,6 +32,8 @@ log = logging.getLogger("dataflow.worker")
 TICK_S = 0.05
 WAKE_EVERY_S = 0.5
 WAKE_FOR_S = 0.1
+BEAT_IN_SETUP_S = 0.2
+"""Until every process is ready, so that whoever waits for it learns it soon."""
 WATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 600.0
 SWEEP_IDLE_MS = 3_600_000
@@ -97,7 +99,7 @@ class Parent:
         return [
             Every(lambda: self._job.worker.lease_s / 3, self._renew),
             Every(lambda: WAKE_EVERY_S, self._wake),
-            Every(lambda: BEAT_EVERY_S, self._beat),
+            Every(lambda: BEAT_EVERY_S if self._ready() else BEAT_IN_SETUP_S, self._beat),
             Every(lambda: WATCH_EVERY_S, self._watch),
             Every(lambda: SWEEP_EVERY_S, self._sweep),
             Every(lambda: KEEP_EVERY_S, self._trim),
@@ -175,10 +177,15 @@ class Parent:
 
     def _beat(self) -> None:
         pids = [slot.pid for slot in self._slots if slot.pid]
-        beat(self._redis, self._keys, "worker", self._process, name=self._name, processes=pids)
+        ready = self._ready()
+        beat(self._redis, self._keys, "worker", self._process, name=self._name, processes=pids, ready=ready)
         if self._crashed_at and time.monotonic() - self._crashed_at > CALM_AFTER_S:
             clear_alarm(self._redis, self._keys, "crash", self._name)
             self._crashed_at = 0.0
+
+    def _ready(self) -> bool:
+        """Whether every process has loaded the handler and reads."""
+        return len(self._slots) >= self._wanted() and all(slot.ready for slot in self._slots)
 
     def _sweep(self) -> None:
         self._hop.sweep(SWEEP_IDLE_MS)

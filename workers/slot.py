@@ -54,6 +54,11 @@ class Slot:
         self._kill_at = 0.0
         self.pid = child.fork(job, self.consumer, self._left_by, self._pulse)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the child has loaded its handler."""
+        return bool(self.pid) and self._pulse.stage is not Stage.SETUP
+
     def ask_to_stop(self) -> None:
         """Let the child finish the message in hand; one that still sets up ends at once. Safe to repeat."""
         if self.pid and not self.stopping:
