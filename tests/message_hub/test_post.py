@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from dataflow.flow.load import loads
 from dataflow.ids import mid_time_ms
 from dataflow.store.redis import call, connect
 from dataflow.testing.servers import RedisServer
 from message_hub.live_net import LiveNet
 from message_hub.net import Net
-from tests.message_hub.support import Hub, free_message, message
+from tests.message_hub.support import Hub, flow_text, free_message, message
 
 pytestmark = pytest.mark.integration
 
@@ -95,9 +96,13 @@ def test_one_bad_message_refuses_the_request_whole(hub: Hub) -> None:
     assert hub.stored() == 0
 
 
-def test_of_very_many_faults_a_hundred_are_named_and_the_rest_counted(hub: Hub) -> None:
+def test_every_bad_message_is_named_and_of_each_the_first_faults(hub: Hub) -> None:
     data = refusal(hub.post([{}] * 700), 422)
-    assert (len(data["errors"]), data["more"]) == (100, 2000)
+    assert (len(data["errors"]), data["more"]) == (2100, 0)
+    wrong = message(1, **{f"f{n}": [n] for n in range(400)})
+    data = refusal(hub.post([wrong, message(2), wrong]), 422)
+    assert [error["index"] for error in data["errors"]] == [0] * 20 + [2] * 20
+    assert data["more"] == 760
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,7 @@ def test_of_very_many_faults_a_hundred_are_named_and_the_rest_counted(hub: Hub) 
         ("/message_hub/", b'[{"a":NaN}]', {}, 400),
         ("/message_hub/", b'[{"rec_id":1,"rec_id":2}]', {}, 400),
         ("/message_hub/", b"[" * 200_000, {}, 400),
-        ("/message_hub/", b"[]", {}, 422),
+        ("/message_hub/", b"[]", {}, 400),
         ("/message_hub/", b"5", {}, 400),
         ("/message_hub/", b"\x1f\x8bnonsense", {"Content-Encoding": "gzip"}, 400),
         ("/message_hub/", b"[]", {"Content-Encoding": "br"}, 415),
@@ -183,6 +188,19 @@ def test_the_same_key_gives_the_first_answer_and_stores_nothing(hub: Hub) -> Non
     assert hub.post([message(0), message(1)], Idempotency_Key="order 8").headers["Idempotency-Replayed"] == "false"
     assert hub.post([message(0)], "/streams/meter.stream_in/messages", Idempotency_Key="order 7").status_code == 202
     assert hub.depth() == 5
+
+
+@pytest.mark.parametrize(("old", "new"), [("n: int", "n: str"), ("task_for: meter", "task_for: other")])
+def test_the_same_key_is_answered_when_the_flow_would_refuse_it_by_now(hub: Hub, old: str, new: str) -> None:
+    first = hub.post([message(0)], Idempotency_Key="k")
+    changed = loads(flow_text("redis://localhost").replace(old, new))
+    hub.client = _client(hub, LiveNet(lambda: Net(changed, {"main": hub.redis})))
+    again = hub.post([message(0)], Idempotency_Key="k")
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
+    assert again.get_json()["data"] == first.get_json()["data"]
+    assert hub.post([message(1)], Idempotency_Key="k").status_code in (404, 422)
+    assert hub.post([message(0)]).status_code in (404, 422)
+    assert hub.depth() == 1
 
 
 def test_the_same_key_is_answered_when_the_stream_is_full_by_now(hub: Hub) -> None:
