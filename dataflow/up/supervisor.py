@@ -79,7 +79,7 @@ class Supervisor:
                 if time.monotonic() >= post.due_at:
                     self._launch(post)
             elif child.returncode is not None:
-                self._put_off(post, reason(child.returncode, child.last_line()), child.ran_s)
+                self._put_off(post, reason(child.returncode, child.last_words()), child.ran_s)
             elif post.state == "starting" and post.program.ready(child.pid):
                 post.state = "running"
                 self._tell(f"{post.program.name} is ready (pid {child.pid})")
