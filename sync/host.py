@@ -40,6 +40,8 @@ log = logging.getLogger("dataflow.sync")
 
 STOP_S = 25.0
 """How long the edges may take to finish the batches in hand."""
+CELERY_STOPS_S = 10.0
+"""How long Celery may take to end after the edges have."""
 EXIT_STUCK = 75
 """Exit code when Celery has stopped to take messages: whoever supervises this process starts it again."""
 
@@ -69,47 +71,51 @@ class Host:
             stack.callback(room.close)
             check_format(room.redis, room.keys)
             app.use(room)
-            watchdog = Watchdog(_queue(room), self._concurrency)
-            watchdog.listen()
-            watch = _Watch(room, self._concurrency, watchdog)
-            stack.callback(watch.stop)
+            watch = _Watch(room, self._concurrency)
+            stack.callback(watch.join)
             watch.start()
             _celery(self._concurrency)
-        return 0 if app.stop.is_set() else 1
+            asked = app.stop.is_set()
+            watch.celery_ended.set()
+            app.stop.set()
+        return 0 if asked else 1
 
 
 class _Watch:
-    """The thread that looks after the loops and says that the process lives."""
+    """The thread that looks after the loops and Celery, says that the process lives, and sees to its end."""
 
-    def __init__(self, room: Room, concurrency: int, watchdog: Watchdog) -> None:
+    def __init__(self, room: Room, concurrency: int) -> None:
         self._room = room
         self._concurrency = concurrency
-        self._watchdog = watchdog
+        self._watchdog = Watchdog(_queue(room), concurrency)
         self._loops = Loops()
         self._process = process_name("sync")
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._said: dict[str, str] = {}
+        self._exit_code = os.EX_OK
+        self.celery_ended = threading.Event()
 
     def start(self) -> None:
         """Start the continuous edges."""
+        self._watchdog.listen()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Wait until every continuous edge has finished its batch and let go. Sets the stop flag if no signal did."""
+    def join(self) -> None:
+        """Wait until every continuous edge has finished its batch and let go."""
         app.stop.set()
-        self._thread.join(STOP_S + 5)
+        self.celery_ended.set()
+        self._thread.join()
 
     def _run(self) -> None:
         while not app.stop.is_set():
             self._try(self._look)
             self._try(self._look_at_celery)
             app.stop.wait(BEAT_EVERY_S)
-        self._end()
-
-    def _end(self) -> None:
         self._loops.stop(STOP_S)
         if not self._said.get("_look"):  # else Redis does not answer
             self._try(self._leave)
+        if not self.celery_ended.wait(CELERY_STOPS_S):
+            self._give_celery_up()
 
     def _look(self) -> None:
         room = self._room
@@ -122,10 +128,16 @@ class _Watch:
     def _look_at_celery(self) -> None:
         if self._watchdog.stuck(time.monotonic()):
             log.error("Celery has stopped to take messages; ending the process, to be started again")
+            self._exit_code = EXIT_STUCK
             app.stop.set()
-            self._end()
-            logging.shutdown()
-            os._exit(EXIT_STUCK)  # the main thread is Celery's, which would not end by itself
+
+    def _give_celery_up(self) -> None:
+        """The main thread is Celery's, and hangs: no answer from its broker, and no time limit of its own."""
+        log.warning("Celery does not end; ending the process without it")
+        if self._room.warehouse is not None:
+            self._room.warehouse.close()
+        logging.shutdown()
+        os._exit(self._exit_code)
 
     def _leave(self) -> None:
         leave(self._room.redis, self._room.keys, "sync", self._process)

@@ -140,19 +140,24 @@ class Runner:
             time.monotonic() - begun, error,
         )  # fmt: skip
 
-    def leave(self, *, release: bool = True) -> None:
+    def leave(self, *, release: bool = True) -> bool:
         """Let go of the sink and the lease. Safe to call at any time; never raises for a server that is away.
 
         Args:
             release: False leaves the lease to run out, so that nobody waits for a server that does not answer.
+
+        Returns whether the server answered, or was not asked.
         """
         self._forget()
         lease, self._lease = self._lease, None
-        if lease is not None and release:
-            try:
-                self._source.release(lease)
-            except DataflowError as error:
-                log.warning("the lease of edge %s was not released: %s", self._edge.name, error)
+        if lease is None or not release:
+            return True
+        try:
+            self._source.release(lease)
+        except DataflowError as error:
+            log.warning("the lease of edge %s was not released: %s", self._edge.name, error)
+            return False
+        return True
 
     def _move(self, max_batches: int | None, stop: Stop, counts: _Counts) -> State:
         lease = self._acquire(0)  # 1
