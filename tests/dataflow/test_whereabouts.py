@@ -248,3 +248,22 @@ def test_a_search_that_ends_before_the_stream_says_so(net: Net, monkeypatch: pyt
         net.door.append([Outgoing("fine.stream_in", meta(message_id(request, n), "p")) for n in range(250)])
     found = net.find(message_id(request, 999))
     assert (found.state, found.incomplete) == ("unknown", ["fine.stream_in"])
+
+
+def test_what_moves_while_it_is_looked_for_is_found(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes back from its back-off just after the retry stream was looked at, and before the parked are."""
+    mid = net.add()
+    net.settle("sort")
+    net.finish(Park(due_ms=0, attempts=1))
+    retry = net.keys.retry("meter.stream_in", "score").stream
+    woken: list[int] = []
+
+    def call_and_wake(client: Any, *args: Any) -> Any:
+        answer = call(client, *args)
+        if args[:2] == ("XRANGE", retry) and not woken:
+            woken.append(net.hop().wake())
+        return answer
+
+    monkeypatch.setattr(whereabouts, "call", call_and_wake)
+    assert net.find(mid).state == "retrying"
+    assert woken == [1]
