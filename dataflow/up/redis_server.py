@@ -78,7 +78,7 @@ class RedisCommand:
 
 def binaries() -> list[Path]:
     """Every redis-server of this machine, the preferred one first, without repeats of a version."""
-    found = [path for path in (_on_path(), _in_wheel()) if path is not None]
+    found = [path for path in (_on_path(), _in_wheel()) if path is not None and _runs(path)]
     return list({version(path): path for path in reversed(found)}.values())[::-1]
 
 
@@ -129,6 +129,14 @@ def serving_pid(url: str) -> int | None:
     finally:
         client.close()
     return int(answer["process_id"])
+
+
+def _runs(binary: Path) -> bool:
+    """Whether the program can be run here: it may be there but for another machine, or without its libraries."""
+    try:
+        return bool(version(binary))
+    except (OSError, subprocess.CalledProcessError, StopIteration, ValueError):
+        return False
 
 
 def _on_path() -> Path | None:
