@@ -33,6 +33,10 @@ class TestApply:
         site.store.apply()
         site.store.lose_group(site.store.keys.stream("a.stream_in"), "one")
         assert "made again where it stood: a.stream_in/one" in site.run("apply").out
+        (alarm,) = site.run("status", "--json").json["alarms"]
+        assert (alarm["kind"], alarm["subject"]) == ("group-lost", "a.stream_in/one")
+        site.run("apply")
+        assert site.run("status", "--json").json["alarms"] == []
 
     def test_a_reader_that_the_flow_dropped_is_kept_until_it_is_released(self, site: Site) -> None:
         site.store.apply()
