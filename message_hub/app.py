@@ -9,7 +9,7 @@ from pathlib import Path
 from flask import Flask, Response, request
 from flask.typing import RouteCallable
 from redis.exceptions import ResponseError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dataflow.errors import DataflowError
 from dataflow.settings import Settings
@@ -63,6 +63,8 @@ def _http_error(error: HTTPException) -> Response:
     text = error.description or error.name
     if error.code == HTTPStatus.NOT_FOUND:
         text = f"there is nothing at {request.path}; messages go to /message_hub/ or /streams/<name>/messages"
+    if isinstance(error, MethodNotAllowed):
+        text = f"{request.method} is not what {request.path} takes, but {', '.join(error.valid_methods or ())}"
     answer = envelope.refused(Refusal(error.code or 500, text))
     answer.headers.update({name: value for name, value in error.get_headers() if name != "Content-Type"})
     return answer

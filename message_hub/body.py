@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Literal
 
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
@@ -57,6 +58,8 @@ def _read(request: Request, limit: int) -> bytes:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise _too_large(limit) from None
+    except (ParseException, OSError) as error:
+        raise Refusal(400, f"the body cannot be read; nothing was stored: {error}") from None
     if len(body) > limit:
         raise _too_large(limit)
     return body
