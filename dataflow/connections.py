@@ -12,7 +12,7 @@ from dataflow.errors import ServerAway
 from dataflow.flow.spec import Flow
 from dataflow.run_file import WarehouseAddress
 
-__all__ = ["Addresses", "NotRunning", "Resolved", "WarehouseAddress", "resolve"]
+__all__ = ["Addresses", "NotRunning", "Resolved", "WarehouseAddress", "hub_url", "resolve"]
 
 A = TypeVar("A")
 
@@ -70,9 +70,9 @@ def resolve(flow: Flow) -> Resolved:
     return Resolved(
         redis=Addresses(redis, explain),
         warehouse=Addresses(warehouse, explain),
-        hub_url=run.hub if run else _base_url(flow.hub_host, flow.hub_port),
+        hub_url=run.hub if run else hub_url(flow, flow.hub_port),
         mongo=Addresses({**(run.mongo if run else {}), **_urls(flow, "mongo")}, explain),
-        scheduler_url=(run.scheduler if run else "") or _base_url(flow.scheduler.host, flow.scheduler.port),
+        scheduler_url=(run.scheduler if run else "") or scheduler_url(flow, flow.scheduler.port),
     )
 
 
@@ -80,8 +80,19 @@ def _urls(flow: Flow, kind: str) -> dict[str, str]:
     return {c.name: c.url for c in flow.connections.values() if c.kind == kind and not c.embedded}
 
 
-def _base_url(host: str, port: int) -> str:
-    return f"http://{'127.0.0.1' if host in ('', '0.0.0.0') else host}:{port}"
+def hub_url(flow: Flow, port: int) -> str:
+    """Where a hub of this flow answers from this machine: a server on all interfaces is asked on loopback."""
+    return _door(flow.hub_host, port)
+
+
+def scheduler_url(flow: Flow, port: int) -> str:
+    """Where the scheduler's API of this flow answers from this machine."""
+    return _door(flow.scheduler.host, port)
+
+
+def _door(listens_on: str, port: int) -> str:
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(listens_on, listens_on)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _explanation(flow: Flow, name: str) -> str:

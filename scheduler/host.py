@@ -98,7 +98,7 @@ class Host:
 
 
 def addresses(flow: Flow) -> tuple[str, str]:
-    """Where a flow keeps what belongs to no stream, and its tasks: a Redis and a MongoDB. Raises NotRunning, UserError."""
+    """Its first Redis, with what belongs to no stream, and its MongoDB. Raises NotRunning, UserError."""
     if flow.scheduler.tasks is None:
         raise UserError(f"flow {flow.name!r} {_NO_TASKS}")
     resolved = resolve(flow)

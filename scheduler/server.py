@@ -6,6 +6,7 @@ user's own folder `sync/` or `workers/` would shadow ours.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from dataflow.process import dies_with_parent
 from scheduler.host import Host
 
 GRACE_S: Final = 20
@@ -20,6 +22,8 @@ GRACE_S: Final = 20
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Schedules one flow and serves the API until SIGTERM.
+
+    Make it in the main thread of the process that runs it: when that ends, however it ends, its child gets a SIGTERM.
 
     Args:
         path: the flow file.
@@ -30,11 +34,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def __init__(self, path: Path, bind: str, threads: int) -> None:
         self._path = path
         self._host: Host | None = None
+        end_with_parent = dies_with_parent(signal.SIGTERM)
         self._options: Mapping[str, Any] = {
             "bind": bind,
             "workers": 1,
             "threads": threads,
             "worker_class": "gthread",
+            "post_worker_init": lambda worker: end_with_parent(),
             "worker_exit": lambda server, worker: self._leave(),
             "control_socket_disable": True,
             "graceful_timeout": GRACE_S,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from dataflow.connections import resolve
+from dataflow.connections import hub_url, resolve, scheduler_url
 from dataflow.errors import UserError
 from dataflow.flow.spec import Connection, ConnectionKind, Flow, Worker
 from dataflow.process import ProcessId
@@ -46,7 +46,7 @@ def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -
     return RunFile(
         flow=flow.name,
         up=ProcessId.own(),
-        hub=f"http://{HOST}:{port}",
+        hub=hub_url(flow, port),
         redis=redis,
         warehouse=warehouse,
         mongo=mongo,
@@ -73,7 +73,7 @@ def rooms(flow: Flow, run: RunFile) -> list[Program]:
         )
         for name, worker in flow.workers.items()
     ]
-    hub = _room("hub", STAGE_HUB, door_answers(_port(run.hub)), "hub", path)
+    hub = _room("hub", STAGE_HUB, door_answers(run.hub), "hub", path)
     return [*sync, *_scheduler(run, path), *workers, hub]
 
 
@@ -81,7 +81,7 @@ def _scheduler(run: RunFile, path: str) -> list[Program]:
     if not run.scheduler:
         return []
     port = _port(run.scheduler)
-    return [_room("scheduler", STAGE_SCHEDULER, door_answers(port), "scheduler", path, "--port", str(port))]
+    return [_room("scheduler", STAGE_SCHEDULER, door_answers(run.scheduler), "scheduler", path, "--port", str(port))]
 
 
 def _beats(flow: Flow, connection: str, kind: str, name: str) -> Ready:
@@ -145,7 +145,7 @@ def _scheduler_url(flow: Flow, last: RunFile | None, any_port: bool) -> str:
             f"port {port} for the scheduler is taken by another program: stop it, or set `scheduler: {{port: ...}}` in "
             "the flow file"
         )
-    return f"http://{HOST}:{port}"
+    return scheduler_url(flow, port)
 
 
 def _hub_port(declared: int, host: str, last: RunFile | None) -> int:

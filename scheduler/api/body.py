@@ -40,7 +40,7 @@ def task_id_of(body: Mapping[str, Any]) -> str:
 
 
 def document_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a TaskTable document that a request to publish stands for. Absent and null fields count the same."""
+    """The fields of a TaskTable document that a request to publish stands for. Null counts as absent."""
     given = {name: value for name, value in body.items() if value is not None}
     form = given.get("task_type", "cron")
     if form not in _FORMS:

@@ -21,6 +21,7 @@ from dataflow.message import (
     MAX_NAME_BYTES,
     MAX_VALUE_BYTES,
     Codec,
+    lead,
     meta,
 )
 
@@ -125,14 +126,7 @@ def test_whatever_stands_in_an_entry_is_read_or_refused(fields: list[bytes]) -> 
 
 
 anything: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.datetimes()
-    | st.binary()
-    | moments,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes() | st.binary() | moments,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=4,
 )
@@ -151,6 +145,61 @@ def test_faults_and_encode_agree(message: Any) -> None:
         with pytest.raises(InvalidMessage) as refused:
             codec.encode(message)
         assert [fault.code for fault in refused.value.faults] == [fault.code for fault in faults]
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> tuple[dict[str, Field], list[dict[str, Any]]]:
+    """A schema and messages that have the same names, mostly of the same types."""
+    schema, first = draw(declared())
+    messages = [first]
+    for _ in range(draw(st.integers(0, 4))):
+        message = dict(first)
+        for name, field in schema.items():
+            if message[name] is not None and draw(st.booleans()):
+                message[name] = draw(
+                    VALUES[field.type] | (st.integers(-9, 9) if field.type == "float" else st.nothing())
+                )
+        messages.append(message)
+    return schema, messages
+
+
+@given(alike())
+def test_many_messages_are_written_as_each_alone(case: tuple[dict[str, Field], list[dict[str, Any]]]) -> None:
+    schema, messages = case
+    mids = [b"m-%d" % n for n in range(len(messages))]
+    for codec in (Codec(schema), FREE):
+        entries = codec.encode_all(messages, lead(mids, "hub@1"))
+        assert entries == [
+            [*meta(mid.decode(), "hub@1"), *codec.encode(message)] for mid, message in zip(mids, messages, strict=True)
+        ]
+        assert codec.encode_all(messages) == [codec.encode(message) for message in messages]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcdef"), anything, max_size=6) | anything, max_size=4))
+def test_of_many_messages_every_fault_is_named_by_position(messages: list[Any]) -> None:
+    schema = {name: Field(kind, nullable=name in "ab") for name, kind in zip("abcdef", TYPES, strict=True)}
+    for codec in (FREE, Codec(schema)):
+        faults = [fault for index, message in enumerate(messages) for fault in codec.faults(message, index)]
+        if not faults:
+            assert len(codec.encode_all(messages)) == len(messages)
+            continue
+        with pytest.raises(InvalidMessage) as refused:
+            codec.encode_all(messages)
+        assert refused.value.faults == faults
+
+
+def test_whole_numbers_become_decimal_ones_in_every_message_of_a_float_field() -> None:
+    codec = Codec({"f": Field("float")})
+    assert codec.encode_all([{"f": 3}, {"f": 0.5}, {"f": 10**20}]) == [[b"f", b"3.0"], [b"f", b"0.5"], [b"f", b"1e+20"]]
+    assert FREE.encode_all([{"f": 3}, {"f": 0.5}]) == [[b"f", b"3"], [b"f", b"0.5"]]
+
+
+def test_of_many_messages_the_one_that_is_too_long_is_named() -> None:
+    half = {"v": "x" * (MAX_MESSAGE_BYTES // 2)}
+    assert len(FREE.encode_all([half] * 4)) == 4
+    with pytest.raises(InvalidMessage) as refused:
+        FREE.encode_all([half, {"v": "x" * MAX_MESSAGE_BYTES}, half])
+    assert [(fault.index, fault.code) for fault in refused.value.faults] == [(1, "too_long")]
 
 
 def test_the_text_of_every_scalar() -> None:
@@ -233,9 +282,7 @@ def test_numpy_and_pandas_scalars_are_taken_from_handlers() -> None:
 
 
 def test_every_fault_of_a_message_is_named() -> None:
-    codec = Codec(
-        {"a": Field("int"), "gone": Field("str"), "z": Field("float", nullable=True), "never": Field("bool")}
-    )
+    codec = Codec({"a": Field("int"), "gone": Field("str"), "z": Field("float", nullable=True), "never": Field("bool")})
     message = {
         "a": "1",
         "_mid": "x",
@@ -302,9 +349,7 @@ def test_a_foreign_entry_has_no_mid() -> None:
         ([b"_attempt", b"x", b"a", b"1"], "_attempt", "reserved"),
     ],
 )
-def test_an_entry_that_does_not_fit_is_refused_with_its_fault(
-    fields: list[bytes], field: str, code: str
-) -> None:
+def test_an_entry_that_does_not_fit_is_refused_with_its_fault(fields: list[bytes], field: str, code: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         Codec({"a": Field("int")}).decode(fields)
     assert [(fault.field, fault.code) for fault in refused.value.faults] == [(field, code)]
