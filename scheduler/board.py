@@ -106,6 +106,7 @@ class Board:
             _never,
             trigger,
             id=pid,
+            name=pid,
             replace_existing=True,
             next_run_time=first if state == "running" else None,
         )
