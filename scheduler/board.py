@@ -4,6 +4,7 @@ memory, and a tick only calls `fire`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from dataflow.schedule import Trigger
 from scheduler.machine import State
 from scheduler.record import GRACE_MS
+
+log = logging.getLogger("dataflow.scheduler")
 
 Fire = Callable[[str, int], None]
 """Called in a thread with the task's pid and the tick (ms since 1970)."""
@@ -43,25 +46,29 @@ class Board:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """End; ticks that are being fired go on to their end."""
-        self._scheduler.shutdown(wait=True)
+        """End, and wait for the ticks that are being fired. Safe to repeat."""
+        if self._scheduler.running:
+            self._scheduler.pause()  # else it would hand ticks to threads that are gone
+            self._scheduler.shutdown(wait=True)
 
     def timing(self, pid: str) -> str | None:
         """By which timing a task is on the board; None if it is not there."""
         return None if self._scheduler.get_job(pid) is None else self._timings.get(pid)
 
-    def put(self, pid: str, trigger: Trigger, timing: str, state: State, make_up: int | None = None) -> State:
-        """Put a task on the board, or on another schedule. Returns what it is now: init if no tick is to come any more.
+    def put(self, pid: str, trigger: Trigger, timing: str, state: State, first: int) -> None:
+        """Put a task on the board, or on another schedule.
 
         Args:
             trigger, timing: when it is due, and a text by which the schedule is known again.
             state: running or paused.
-            make_up: a tick of the past (ms since 1970) to begin with.
+            first: the tick to begin with (ms since 1970).
         """
-        return self._add(pid, trigger, timing, state, make_up)
+        self._timings[pid] = timing
+        begin = datetime.fromtimestamp(first / 1000, UTC) if state == "running" else None
+        self._scheduler.add_job(_never, trigger, id=pid, name=pid, replace_existing=True, next_run_time=begin)
 
     def move(self, pid: str, state: State) -> State:
-        """Pause, resume or remove a task that is on the board. Returns what it is now, as `put` does."""
+        """Pause, resume or remove a task. Returns what it is now: init if no tick is to come any more."""
         if state == "init":
             self.remove(pid)
         elif state != self._state(pid):
@@ -95,23 +102,6 @@ class Board:
             return "init"
         return "paused" if job.next_run_time is None else "running"
 
-    def _add(self, pid: str, trigger: Trigger, timing: str, state: State, make_up: int | None) -> State:
-        due = trigger.get_next_fire_time(None, datetime.now(UTC))
-        first = due if make_up is None else datetime.fromtimestamp(make_up / 1000, UTC)
-        if first is None:
-            self.remove(pid)
-            return "init"
-        self._timings[pid] = timing
-        self._scheduler.add_job(
-            _never,
-            trigger,
-            id=pid,
-            name=pid,
-            replace_existing=True,
-            next_run_time=first if state == "running" else None,
-        )
-        return state
-
 
 class _Ticks(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
     """Calls `fire` with the time for which a tick was meant; APScheduler's own executors do not tell it."""
@@ -126,12 +116,16 @@ class _Ticks(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
         self._pool.shutdown(wait)
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
+        late_s = (datetime.now(UTC) - run_times[-1]).total_seconds()
         tick = round(run_times[-1].timestamp() * 1000)
-        self._pool.submit(self._run, job.id, tick)
+        self._pool.submit(self._run, job.id, tick, late_s)
 
-    def _run(self, pid: str, tick: int) -> None:
+    def _run(self, pid: str, tick: int, late_s: float) -> None:
         try:
-            self._fire(pid, tick)
+            if late_s <= GRACE_MS / 1000:
+                self._fire(pid, tick)
+            else:
+                log.warning("task %s: a tick is %.0f s late and left out", pid, late_s)
         except BaseException as error:
             self._run_job_error(pid, error, error.__traceback__)
             raise

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from dataflow.errors import DataflowError, UserError
@@ -104,6 +104,7 @@ class Loop:
                 return
             self._check_clock()
             self._look()
+            self._try(self.runs.rebase)
             self._try(self._declare)
             for task in list((self._known or {}).values()):
                 self._settle(task)
@@ -158,7 +159,6 @@ class Loop:
         if abs(step) > CLOCK_STEP_S:
             log.warning("the clock was set by %.0f s: all schedules are looked at anew", step)
             self._board.keep_only(set())
-        self._try(self.runs.rebase)
 
     # -- documents
 
@@ -215,10 +215,14 @@ class Loop:
             if on_board is None:
                 return "init", str(error)
             return self._board.move(task.pid, state), f"it goes on as before: {error}"
-        first_sight = task.pid not in self._states and state == "running"
-        make_up = rules.to_make_up(self.runs.of(task.pid), self.runs.now_ms()) if first_sight else None
-        placed = self._board.put(task.pid, trigger, task.timing, state, make_up)
-        return placed, "its schedule has no further run" if placed == "init" else ""
+        due = trigger.get_next_fire_time(None, datetime.fromtimestamp(self._clock(), UTC))
+        due_ms = None if due is None else round(due.timestamp() * 1000)
+        taken_over = task.pid not in self._states and state_of(task.said) == state == "running"
+        first = rules.first_tick(self.runs.of(task.pid), due_ms, self.runs.now_ms(), taken_over=taken_over)
+        if first is None:
+            return self._board.move(task.pid, "init"), "its schedule has no further run"
+        self._board.put(task.pid, trigger, task.timing, state, first)
+        return state, ""
 
     def _forget_gone(self) -> None:
         """Take tasks off the board whose document is gone."""

@@ -10,8 +10,6 @@ from dataflow.store.leadership import SET_BACK_MS
 
 HISTORY: Final = 20
 """Runs that are remembered of each task."""
-UNSENT: Final = "unsent"
-"""Stands for the id of a hint that is about to be sent, or could not be."""
 RESEND_MS: Final = 15_000
 """A hint without an outcome is sent again after so long. A second one is harmless: the edge has a lease."""
 GRACE_MS: Final = 300_000
@@ -91,7 +89,7 @@ _NUMBERS: Final = ("last_tick", "due", "done", "sent_at", "next_run", "runs", "e
 
 
 def begun(record: Record, tick: int, now: int, hint: str) -> Record:
-    """After a tick has fired. `hint`: UNSENT for a run elsewhere, "" for one in the scheduler."""
+    """After a tick has fired. `hint`: id of the message for a run elsewhere, "" for a run in the scheduler."""
     due = max(tick, record.done + 1)
     return replace(record, last_tick=tick, due=due, hint=hint, sent_at=now, runs=record.runs + 1)
 
@@ -153,10 +151,23 @@ def rebased(record: Record, now: int) -> Record:
     return replace(record, last_tick=now, due=now, done=now, next_run=0)
 
 
-def to_make_up(record: Record, now: int) -> int | None:
-    """The tick that was due while nobody scheduled, if it is not too long ago."""
-    due = record.next_run
-    return due if now - GRACE_MS <= due <= now and due > record.last_tick else None
+def first_tick(record: Record, due: int | None, now: int, *, taken_over: bool) -> int | None:
+    """With which tick a task begins that is put on the board; None: it has no further one.
+
+    Args:
+        due: what its schedule says; for a date that may be in the past.
+        taken_over: whether it was running before, so that a tick was perhaps due while nobody scheduled.
+    """
+    if taken_over and _is_late(record, record.next_run, now):
+        return record.next_run
+    if due is None or due >= now:
+        return due
+    return due if _is_late(record, due, now) else None
+
+
+def _is_late(record: Record, due: int, now: int) -> bool:
+    """Whether a tick has not fired and is still to be made up for."""
+    return now - GRACE_MS <= due <= now and due > record.last_tick
 
 
 def _number(value: object) -> int:

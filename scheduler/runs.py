@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from uuid import uuid4
 
 from dataflow.errors import DataflowError, UserError
 from dataflow.store.leadership import Leadership
@@ -16,7 +17,7 @@ from scheduler import record as rules
 from scheduler.jobs.edge import HELD, Hints
 from scheduler.jobs.kinds import Jobs
 from scheduler.reach import Reach
-from scheduler.record import UNSENT, Outcome, Record
+from scheduler.record import Outcome, Record
 from scheduler.task import Task
 from scheduler.tasks import Tasks
 
@@ -134,11 +135,11 @@ class Runs:
         except UserError as error:
             self._reach.say(task.pid, str(error))
             return
-        begun = rules.begun(self.of(task.pid), tick, self.now_ms(), UNSENT if job.elsewhere else "")
+        begun = rules.begun(self.of(task.pid), tick, self.now_ms(), _new_hint() if job.elsewhere else "")
         if not self._claimed(task.pid, tick, begun):
             return
         self.change(task.pid, lambda _: begun)
-        self._run(task, tick)
+        self._run(task, tick, begun.hint)
 
     def collect(self, pid: str, task: Task | None, *, again: bool = True) -> None:
         """Learn how a run elsewhere has ended; ask again if its hint may be lost.
@@ -152,7 +153,7 @@ class Runs:
         record = self.of(pid)
         if not record.waits_for_hint:
             return
-        outcome = None if record.hint == UNSENT else self._hints.outcome(record.hint)
+        outcome = self._hints.outcome(record.hint)
         if outcome is not None and outcome.state != HELD:
             self._end(pid, outcome, record.hint)
         elif not rules.must_resend(record, self.now_ms()):
@@ -161,7 +162,9 @@ class Runs:
             self._end(pid, Outcome("unknown", "no answer; not asked again, as the task does not run any more"))
         else:
             log.info("task %s: no answer to the hint for tick %d, it is sent again", pid, record.due)
-            self._run(task, record.due)
+            hint = _new_hint()
+            self.change(pid, lambda r: rules.sent(r, hint, self.now_ms()))
+            self._run(task, record.due, hint)
 
     def _claimed(self, pid: str, tick: int, begun: Record) -> bool:
         try:
@@ -179,19 +182,21 @@ class Runs:
             self._reach.lost(str(error))
             return True
 
-    def _run(self, task: Task, tick: int) -> None:
+    def _run(self, task: Task, tick: int, hint: str) -> None:
         try:
-            result = self._jobs.find(task.job_name).run(task.arguments, tick)
+            outcome = self._jobs.find(task.job_name).run(task.arguments, tick, hint)
         except DataflowError as error:
-            result = Outcome("error", str(error))
-        if isinstance(result, Outcome):
-            self._end(task.pid, result)
-            return
-        hint = result.hint
-        self.change(task.pid, lambda record: rules.sent(record, hint, self.now_ms()))
+            outcome = Outcome("error", str(error))
+        if outcome is not None:
+            self._end(task.pid, outcome)
 
     def _end(self, pid: str, outcome: Outcome, hint: str | None = None) -> None:
         """Note the end of the run under way; with `hint`, only if that is the one which was asked for last."""
         self._reach.say(pid, outcome.error)
         now = self.now_ms()
         self.change(pid, lambda r: rules.ended(r, outcome, now) if hint in (None, r.hint) and r.under_way else r)
+
+
+def _new_hint() -> str:
+    """Known before the message is sent, so that whoever takes over can ask for its outcome."""
+    return uuid4().hex

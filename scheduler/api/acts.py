@@ -75,7 +75,7 @@ class Acts:
             due = task.trigger(self._flow().scheduler.timezone).get_next_fire_time(None, datetime.now(UTC))
         except UserError as error:
             raise Refusal(422, str(error)) from None
-        if due is None:
+        if due is None or due < datetime.now(UTC):
             raise Refusal(422, "the schedule has no further run")
 
     def _check_allowed(self, task: Task, move: Move) -> None:

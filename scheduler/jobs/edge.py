@@ -15,8 +15,8 @@ from dataflow.broker import RUN_EDGE
 from dataflow.errors import ServerAway
 from dataflow.flow.spec import Flow
 from dataflow.masking import mask_urls
-from scheduler.jobs.kind import BadJob, Sent
-from scheduler.record import RESEND_MS, UNSENT, Outcome
+from scheduler.jobs.kind import BadJob
+from scheduler.record import RESEND_MS, Outcome
 
 log = logging.getLogger("dataflow.scheduler")
 
@@ -45,12 +45,13 @@ class Hints:
         self._sender.conf.update(broker_transport_options=limits, task_serializer="json")
         self._results.conf.update({f"redis_{name}": value for name, value in limits.items()})
 
-    def send(self, edge: str, tick: int) -> str:
-        """Ask for a run of an edge. Returns the id of the hint. Raises ServerAway (it may have been sent)."""
+    def send(self, edge: str, tick: int, hint: str) -> None:
+        """Ask for a run of an edge, by a message of this id. Raises ServerAway (it may have been sent)."""
         try:
-            sent = self._sender.send_task(
+            self._sender.send_task(
                 RUN_EDGE,
                 (edge, tick),
+                task_id=hint,
                 queue=self._queue,
                 expires=RESEND_MS / 1000,
                 ignore_result=False,
@@ -58,7 +59,6 @@ class Hints:
             )
         except (KombuError, CeleryError, RedisError, OSError) as error:
             raise ServerAway(f"the hint for edge {edge!r} could not be sent: {mask_urls(str(error))}") from error
-        return str(sent.id)
 
     def outcome(self, hint: str) -> Outcome | None:
         """How the run ended that a hint asked for; None while there is no telling. Raises ServerAway."""
@@ -94,14 +94,13 @@ class EdgeJob:
         if edges[name].kind != self._kind:
             raise BadJob(f"edge {name!r} is of kind {edges[name].kind}, not {self._kind}")
 
-    def run(self, kwargs: Mapping[str, Any], tick: int) -> Sent:
+    def run(self, kwargs: Mapping[str, Any], tick: int, hint: str) -> None:
         """Send the hint; one that cannot be sent counts as lost. Raises BadJob."""
         self.check(kwargs)
         try:
-            return Sent(self._hints.send(kwargs["edge"], tick))
+            self._hints.send(kwargs["edge"], tick, hint)
         except ServerAway as error:
             log.warning("%s", error)
-            return Sent(UNSENT)
 
 
 def _outcome(found: Mapping[str, Any]) -> Outcome | None:

@@ -37,7 +37,7 @@ class FunctionJob:
         """The function must be there."""
         function_of(self._name, self._modules())
 
-    def run(self, kwargs: Mapping[str, Any], tick: int) -> Outcome:
+    def run(self, kwargs: Mapping[str, Any], tick: int, hint: str) -> Outcome:
         """Call it. Whatever it raises is the run's error."""
         function = function_of(self._name, self._modules())
         try:

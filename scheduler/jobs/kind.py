@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dataflow.errors import UserError
@@ -14,13 +13,6 @@ class BadJob(UserError):
     """The job that a task names cannot be done; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """The run happens elsewhere; `hint` is the id of the message that asked for it."""
-
-    hint: str
-
-
 class Job(Protocol):
     """One kind of job. `elsewhere`: its runs happen in another process, and a run can be asked for twice."""
 
@@ -29,12 +21,15 @@ class Job(Protocol):
     def check(self, kwargs: Mapping[str, Any]) -> None:
         """Whether it could be done with these arguments. Contacts no one. Raises BadJob."""
 
-    def run(self, kwargs: Mapping[str, Any], tick: int) -> Outcome | Sent:
+    def run(self, kwargs: Mapping[str, Any], tick: int, hint: str) -> Outcome | None:
         """Do it, or have it done. Blocks; called in a thread of its own. What goes wrong is in the outcome.
 
         Args:
             kwargs: `task_kwargs` of the document.
             tick: which tick this is, ms since 1970.
+            hint: by which id the outcome of a run elsewhere will be asked for; "" for one that is not.
+
+        Returns None if it is done elsewhere.
 
         Raises BadJob; DataflowError if it could not be begun.
         """

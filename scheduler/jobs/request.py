@@ -78,7 +78,7 @@ class RequestJob:
         """The address must be allowed, and the rest make sense."""
         request_of(kwargs, self._allow())
 
-    def run(self, kwargs: Mapping[str, Any], tick: int) -> Outcome:
+    def run(self, kwargs: Mapping[str, Any], tick: int, hint: str) -> Outcome:
         """Make the call. An answer of 300 or more is an error, and so is none."""
         request = request_of(kwargs, self._allow())
         try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scheduler import record as rules
-from scheduler.record import GRACE_MS, HISTORY, RESEND_MS, UNSENT, Outcome, Record
+from scheduler.record import GRACE_MS, HISTORY, RESEND_MS, Outcome, Record
 
 NOW = 1_800_000_000_000
 
@@ -17,7 +17,7 @@ def under_way(hint: str = "h", sent_at: int = NOW) -> Record:
 
 
 def test_a_run_from_its_tick_to_its_end() -> None:
-    begun = rules.begun(Record(), NOW, NOW + 3, UNSENT)
+    begun = rules.begun(Record(), NOW, NOW + 3, "g")
     assert begun.under_way and begun.waits_for_hint and (begun.last_tick, begun.due, begun.runs) == (NOW, NOW, 1)
     ended = rules.ended(rules.sent(begun, "h", NOW + 4), Outcome("empty", facts={"read": 3}), NOW + 9)
     assert not ended.under_way and (ended.done, ended.errors, ended.hint) == (NOW, 0, "")
@@ -44,12 +44,11 @@ def test_a_run_after_the_clock_was_set_back_is_under_way_too() -> None:
     [
         (under_way(), NOW + RESEND_MS - 1, False),
         (under_way(), NOW + RESEND_MS, True),
-        (under_way(UNSENT), NOW + RESEND_MS, True),
         (under_way(""), NOW + RESEND_MS, False),
         (under_way(), NOW - 3_600_000, True),
         (Record(), NOW, False),
     ],
-    ids=["fresh", "old", "never sent", "in the scheduler", "clock set back", "none"],
+    ids=["fresh", "old", "in the scheduler", "clock set back", "none"],
 )
 def test_a_hint_is_sent_again_when_it_may_be_lost(record: Record, now: int, lost: bool) -> None:
     assert rules.must_resend(record, now) is lost
@@ -75,9 +74,27 @@ def test_a_last_tick_far_in_the_future_was_written_by_another_clock(last_tick: i
         (0, 0, False),
     ],
 )
-def test_a_tick_is_made_up_for_once_and_not_too_late(next_run: int, last_tick: int, made_up: bool) -> None:
-    record = Record(next_run=next_run, last_tick=last_tick)
-    assert rules.to_make_up(record, NOW) == (next_run if made_up else None)
+def test_a_tick_between_two_schedulers_is_made_up_for_once_and_not_too_late(
+    next_run: int, last_tick: int, made_up: bool
+) -> None:
+    record, due = Record(next_run=next_run, last_tick=last_tick), NOW + 5000
+    assert rules.first_tick(record, due, NOW, taken_over=True) == (next_run if made_up else due)
+    assert rules.first_tick(record, due, NOW, taken_over=False) == due
+
+
+@pytest.mark.parametrize(
+    ("due", "last_tick", "first"),
+    [
+        (None, 0, None),
+        (NOW + 1, 0, NOW + 1),
+        (NOW - 1000, 0, NOW - 1000),
+        (NOW - 1000, NOW - 1000, None),
+        (NOW - GRACE_MS - 1, 0, None),
+    ],
+    ids=["over", "to come", "a date just passed", "which has fired", "a date long ago"],
+)
+def test_a_task_begins_with_what_its_schedule_says(due: int | None, last_tick: int, first: int | None) -> None:
+    assert rules.first_tick(Record(last_tick=last_tick), due, NOW, taken_over=False) == first
 
 
 def test_a_run_in_a_scheduler_that_ended_has_ended_with_it() -> None:

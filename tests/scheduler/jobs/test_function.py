@@ -44,17 +44,17 @@ def test_the_form_of_a_function(name: str, is_one: bool) -> None:
 
 
 def test_a_function_is_called_with_the_arguments() -> None:
-    outcome = FunctionJob("nightly_jobs:double", lambda: ["nightly_jobs"]).run({"n": 4}, 0)
+    outcome = FunctionJob("nightly_jobs:double", lambda: ["nightly_jobs"]).run({"n": 4}, 0, "")
     assert (outcome.state, outcome.facts) == ("ok", {"result": "8"})
 
 
 def test_what_it_raises_is_the_error_of_the_run() -> None:
-    outcome = FunctionJob("nightly_jobs:fails", lambda: ["nightly_jobs"]).run({}, 0)
+    outcome = FunctionJob("nightly_jobs:fails", lambda: ["nightly_jobs"]).run({}, 0, "")
     assert (outcome.state, outcome.error) == ("error", "ValueError: no")
 
 
 def test_wrong_arguments_are_an_error_of_the_run() -> None:
-    assert "unexpected" in FunctionJob("nightly_jobs:double", lambda: ["nightly_jobs"]).run({"m": 4}, 0).error
+    assert "unexpected" in FunctionJob("nightly_jobs:double", lambda: ["nightly_jobs"]).run({"m": 4}, 0, "").error
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def server() -> Iterator[str]:
 
 
 def call(url: str, allow: str, **arguments: Any) -> Any:
-    return RequestJob(lambda: [allow]).run({"url": url, **arguments}, 0)
+    return RequestJob(lambda: [allow]).run({"url": url, **arguments}, 0, "")
 
 
 @pytest.mark.integration
