@@ -64,7 +64,7 @@ def serve(folder: Path, port: int) -> None:
     pid_file.unlink(missing_ok=True)  # of a killed one: its pid may be someone else's by now
     sys.argv = [
         "nx-27017", "--host", HOST, "--port", str(port), "--db", str(folder / "documents.db"),
-        "--pid-file", str(pid_file), "--log-file", str(folder / "server.log"),
+        "--pid-file", str(pid_file), "--log-file", os.devnull,
     ]  # fmt: skip
     from nx_27017.nx_27017 import main
 
