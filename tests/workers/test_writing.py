@@ -96,6 +96,7 @@ def test_everything_else(result: Result, expected: Outcome) -> None:
             [To("side.stream_out", {"n": i}) for i in range(21)],
             "21 messages at once never fit into 'side.stream_out'",
         ),
+        (BOTH[1:], [{"n": 1}, *(To("side.stream_out", {"n": i}) for i in range(20))], "21 messages at once never fit"),
         (BOTH, [{"n": i} for i in range(10_001)], "10001 messages out of one; at most 10000"),
         (BOTH, [{"n": "x" * (1 << 20)}], "bytes"),
         (BOTH, [{"_mine": 1}], "'_mine'"),
