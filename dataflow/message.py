@@ -232,9 +232,7 @@ class Codec:
         places = (("_mid", shape.mid_at), ("_path", shape.path_at), ("_attempt", shape.attempt_at))
         for name, place in places:
             if place is not None and not _reads_as_meta(name, values[place]):
-                yield Fault(
-                    0, name, "reserved", f"{show(values[place])} is not what this field of ours holds"
-                )
+                yield Fault(0, name, "reserved", f"{show(values[place])} is not what this field of ours holds")
 
 
 def _keep(shapes: dict[Any, Any], names: tuple[Any, ...], shape: object) -> None:
@@ -263,9 +261,7 @@ def _refuse_twice(names: Sequence[str]) -> None:
     if len(set(names)) == len(names):
         return
     twice = sorted({name for name in names if names.count(name) > 1})
-    raise InvalidMessage(
-        [Fault(0, name, "duplicate", "the name stands twice in one entry") for name in twice]
-    )
+    raise InvalidMessage([Fault(0, name, "duplicate", "the name stands twice in one entry") for name in twice])
 
 
 def _reads_as_meta(name: str, value: bytes) -> bool:
@@ -280,6 +276,4 @@ def _read_nulls(text: bytes) -> list[str]:
     try:
         return msgspec.json.decode(text, type=list[str])
     except (ValueError, RecursionError):
-        raise InvalidMessage(
-            [Fault(0, "_null", "reserved", "`_null` holds no JSON array of names")]
-        ) from None
+        raise InvalidMessage([Fault(0, "_null", "reserved", "`_null` holds no JSON array of names")]) from None

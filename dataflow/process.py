@@ -53,9 +53,7 @@ class ProcessId:
         except ProcessLookupError:
             return False
         try:
-            if (
-                not self.alive
-            ):  # checked after the handle was taken: the handle stays with the process that was checked
+            if not self.alive:  # checked after the handle was taken: the handle stays with the process that was checked
                 return False
             signal.pidfd_send_signal(handle, signum)
         except ProcessLookupError:

@@ -28,9 +28,7 @@ def test_a_console_line_names_level_logger_message_and_facts() -> None:
     logging.getLogger("workers.parent").warning(
         "child %s ended", 3, extra={"worker": "anomaly", "reason": "killed by 9"}
     )
-    assert out.getvalue().endswith(
-        ' WARNING workers.parent: child 3 ended worker=anomaly reason="killed by 9"\n'
-    )
+    assert out.getvalue().endswith(' WARNING workers.parent: child 3 ended worker=anomaly reason="killed by 9"\n')
 
 
 def test_a_json_record_is_one_line_and_carries_the_traceback() -> None:

@@ -125,14 +125,7 @@ def test_whatever_stands_in_an_entry_is_read_or_refused(fields: list[bytes]) -> 
 
 
 anything: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.datetimes()
-    | st.binary()
-    | moments,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes() | st.binary() | moments,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=4,
 )
@@ -233,9 +226,7 @@ def test_numpy_and_pandas_scalars_are_taken_from_handlers() -> None:
 
 
 def test_every_fault_of_a_message_is_named() -> None:
-    codec = Codec(
-        {"a": Field("int"), "gone": Field("str"), "z": Field("float", nullable=True), "never": Field("bool")}
-    )
+    codec = Codec({"a": Field("int"), "gone": Field("str"), "z": Field("float", nullable=True), "never": Field("bool")})
     message = {
         "a": "1",
         "_mid": "x",
@@ -302,9 +293,7 @@ def test_a_foreign_entry_has_no_mid() -> None:
         ([b"_attempt", b"x", b"a", b"1"], "_attempt", "reserved"),
     ],
 )
-def test_an_entry_that_does_not_fit_is_refused_with_its_fault(
-    fields: list[bytes], field: str, code: str
-) -> None:
+def test_an_entry_that_does_not_fit_is_refused_with_its_fault(fields: list[bytes], field: str, code: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         Codec({"a": Field("int")}).decode(fields)
     assert [(fault.field, fault.code) for fault in refused.value.faults] == [(field, code)]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MID = "_mid"
 EXTRA = "_extra"
 
-_TOKENS_SINCE = (22, 2)
+TOKENS_SINCE = (22, 2)
 _WINDOW = re.compile(r"\b(non_)?replicated_deduplication_window = (\d+)")
 
 _ENGINE = """
@@ -35,10 +35,10 @@ class TableName:
     table: str
 
     @classmethod
-    def read(cls, text: str) -> TableName:
-        """Without a database it is `default`."""
-        database, _, table = text.rpartition(".")
-        return cls(database or "default", table)
+    def read(cls, text: str, database: str = "default") -> TableName:
+        """Without a database of its own it is in `database`."""
+        own, _, table = text.rpartition(".")
+        return cls(own or database, table)
 
     @property
     def quoted(self) -> str:
@@ -86,7 +86,7 @@ class Table:
     @property
     def mode(self) -> Literal["token", "readback", "none"]:
         """The best way to recognise a batch that was applied before."""
-        if self.window > 0 and self.version >= _TOKENS_SINCE:
+        if self.window > 0 and self.version >= TOKENS_SINCE:
             return "token"
         return "readback" if self.keeps_rows and self.has_mid else "none"
 

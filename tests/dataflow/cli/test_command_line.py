@@ -74,9 +74,7 @@ def test_every_exit_code_is_documented() -> None:
         if kind.__module__ != "dataflow.errors":
             continue  # a room's own subclass keeps the code of its parent
         assert f"`{kind.__name__}`" in page, f"{kind.__name__} is missing in docs/CLI.md"
-        (row,) = [
-            line for line in page.splitlines() if line.startswith("| ") and f"`{kind.__name__}`" in line
-        ]
+        (row,) = [line for line in page.splitlines() if line.startswith("| ") and f"`{kind.__name__}`" in line]
         assert row.split("|")[1].strip() == str(kind.exit_code), row
 
 
@@ -107,9 +105,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         "@g.command()\ndef act():\n  for i in range(100000): click.echo(i)\n"
         "sys.exit(run(['act'], g))"
     )
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert writer.stdout is not None and writer.stderr is not None
     assert writer.stdout.readline() == "0\n"
     writer.stdout.close()
