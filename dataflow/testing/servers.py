@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -333,11 +334,12 @@ def clickhouse_binary() -> Path | None:
 
 
 def _clickhouse_answers(port: int) -> bool:
-    with closing(Link(ServerAddress(redis_server.HOST, port))) as link:
-        try:
+    try:
+        socket.create_connection((redis_server.HOST, port), 1).close()
+        with closing(Link(ServerAddress(redis_server.HOST, port))) as link:
             link.version()
-        except DataflowError:
-            return False
+    except (OSError, DataflowError):
+        return False
     return True
 
 

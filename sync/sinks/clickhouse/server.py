@@ -32,9 +32,7 @@ from sync.sinks.clickhouse.backend import Insert, InsertFailed
 from sync.sinks.clickhouse.table import MID, TOKENS_SINCE, TableName, quote
 
 RECEIVE_S: Final = 10
-"""How long the server waits for the rows of an INSERT before it gives it up."""
 GONE_S: Final = 30.0
-"""How long we wait for another's INSERT to end."""
 
 _LOOK_EVERY_S: Final = 0.1
 _MIDS_PER_QUESTION: Final = 50_000
@@ -59,10 +57,15 @@ class ServerBackend:
     Args:
         address: one server; behind a name that stands for several, an INSERT that is under way might not be seen.
         claim: who has the edge.
+        receive_s: how long the server waits for the rows of an INSERT before it gives it up.
+        gone_s: how long we wait for another's INSERT to end.
     """
 
-    def __init__(self, address: ServerAddress, claim: Claim, *, gone_s: float = GONE_S) -> None:
+    def __init__(
+        self, address: ServerAddress, claim: Claim, *, receive_s: int = RECEIVE_S, gone_s: float = GONE_S
+    ) -> None:
         self._claim = claim
+        self._receive_s = receive_s
         self._gone_s = gone_s
         self._place = address.place
         self.database = address.database or "default"
@@ -121,7 +124,7 @@ class ServerBackend:
             raise RuntimeError("an INSERT outside of a turn: enter turn() first")
         names = ", ".join(quote(name) for name, _ in insert.columns)
         statement = f"INSERT INTO {insert.table.quoted} ({names}) VALUES"
-        settings = insert_settings(insert.token, self._link.version())
+        settings = insert_settings(insert.token, self._receive_s, self._link.version())
         try:
             self._link.insert(
                 statement, insert.columns, insert.values, settings, insert.identity, lambda: self._check(turn)
@@ -173,7 +176,7 @@ class ServerBackend:
             raise TargetRefused(f"ClickHouse at {self._place}: {error}") from error
 
 
-def insert_settings(token: str | None, version: tuple[int, ...]) -> dict[str, Any]:
+def insert_settings(token: str | None, receive_s: int, version: tuple[int, ...]) -> dict[str, Any]:
     """The settings of an INSERT.
 
     Servers before 21.11 know no `async_insert`, and before 22.2 no tokens: what the wire cannot carry to them is not
@@ -181,7 +184,7 @@ def insert_settings(token: str | None, version: tuple[int, ...]) -> dict[str, An
     """
     settings: dict[str, Any] = {
         **_QUIET,
-        "receive_timeout": RECEIVE_S,
+        "receive_timeout": receive_s,
         "replace_running_query": 0,
         "insert_deduplicate": int(token is not None),
     }
