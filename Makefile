@@ -15,6 +15,7 @@ help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## virtual environment and packages; quick when nothing has changed
+	@:
 
 $(INSTALLED): pyproject.toml tools/setup
 	@tools/setup
@@ -32,10 +33,11 @@ test: setup ## all tests; choose some with ARGS="-k name" or ARGS=tests/sync
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: setup ## format, lint, types, import rule
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python tools/check_imports.py
+	@failed=; \
+	for step in "ruff format --check ." "ruff check ." "mypy" "python tools/check_imports.py"; do \
+	  echo "$$step"; $(BIN)/$$step || failed="$$failed '$$step'"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 format: setup ## bring the source into shape
 	$(BIN)/ruff format .

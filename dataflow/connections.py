@@ -12,7 +12,7 @@ from dataflow.errors import ServerAway
 from dataflow.flow.spec import Flow
 from dataflow.run_file import WarehouseAddress
 
-__all__ = ["Addresses", "NotRunning", "Resolved", "WarehouseAddress", "resolve"]
+__all__ = ["Addresses", "NotRunning", "Resolved", "WarehouseAddress", "hub_url", "resolve"]
 
 A = TypeVar("A")
 
@@ -67,7 +67,7 @@ def resolve(flow: Flow) -> Resolved:
     return Resolved(
         redis=Addresses(redis, explain),
         warehouse=Addresses(warehouse, explain),
-        hub_url=run.hub if run else _declared_hub(flow),
+        hub_url=run.hub if run else hub_url(flow, flow.hub_port),
     )
 
 
@@ -75,9 +75,10 @@ def _urls(flow: Flow, kind: str) -> dict[str, str]:
     return {c.name: c.url for c in flow.connections.values() if c.kind == kind and not c.embedded}
 
 
-def _declared_hub(flow: Flow) -> str:
-    host = "127.0.0.1" if flow.hub_host in ("", "0.0.0.0") else flow.hub_host
-    return f"http://{host}:{flow.hub_port}"
+def hub_url(flow: Flow, port: int) -> str:
+    """Where a hub of this flow answers from this machine: a server on all interfaces is asked on loopback."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(flow.hub_host, flow.hub_host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _explanation(flow: Flow, name: str) -> str:

@@ -31,6 +31,7 @@ def configure(level: str = "info", format: Format = "console", stream: TextIO | 
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)  # all that it tells, our errors tell
+    logging.getLogger("httpx").setLevel(max(logging.getLevelName(level.upper()), logging.WARNING))  # a line per request
 
 
 class ConsoleFormatter(logging.Formatter):

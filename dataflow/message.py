@@ -17,7 +17,9 @@ message costs one look-up and one call per value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -27,7 +29,7 @@ from dataflow.faults import find_faults, missing, name_fault, show
 from dataflow.flow.spec import Schema
 from dataflow.ids import child_id, extend_path, foreign_id, message_id, mid_time_ms, parent_id, request_id
 from dataflow.limits import MAX_FIELDS, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES
-from dataflow.scalars import Read, Write, plain, read_int, reader, writers
+from dataflow.scalars import Read, Write, plain, read_int, reader, write_column, writers
 
 __all__ = [
     "ATTEMPT",
@@ -43,6 +45,7 @@ __all__ = [
     "child_id",
     "extend_path",
     "foreign_id",
+    "lead",
     "message_id",
     "meta",
     "mid_time_ms",
@@ -55,6 +58,9 @@ PATH: Final = b"_path"
 ATTEMPT: Final = b"_attempt"
 NULL: Final = b"_null"
 
+_REFUSALS = (LookupError, ValueError, TypeError, OverflowError, AttributeError)
+"""What the fast ways raise at anything unusual; the slow ways then say what it is."""
+
 _KEPT_SHAPES = 256
 _KEPT_SHAPE_FIELDS = 64
 
@@ -62,6 +68,11 @@ _KEPT_SHAPE_FIELDS = 64
 def meta(mid: str, path: str) -> list[bytes]:
     """The fields that every entry of ours begins with; the user's fields follow."""
     return [MID, mid.encode(), PATH, path.encode()]
+
+
+def lead(mids: Iterable[bytes], path: str) -> tuple[Iterable[bytes], ...]:
+    """The same for many messages with one path, as columns for `Codec.encode_all`."""
+    return (repeat(MID), mids, repeat(PATH), repeat(path.encode()))
 
 
 class Decoded(NamedTuple):
@@ -116,8 +127,23 @@ class Codec:
         """
         try:
             return self._encode(message)
-        except (LookupError, ValueError, TypeError, OverflowError, AttributeError):
+        except _REFUSALS:
             return self._encode_slowly(message)
+
+    def encode_all(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]] = ()) -> list[list[bytes]]:
+        """Write many messages, each as `encode` does. Much faster than one by one when all have the same names.
+
+        Args:
+            lead: what each entry begins with, column by column: for every leading name or value an iterable that gives
+                it for each message in turn. See `lead`.
+
+        Raises:
+            InvalidMessage: with every fault of every message, by position.
+        """
+        try:
+            return self._encode_alike(messages, lead)
+        except _REFUSALS:
+            return self._encode_each(messages, lead)
 
     def faults(self, message: object, index: int) -> list[Fault]:
         """Everything that is wrong with a message; empty when `encode` takes it.
@@ -151,6 +177,32 @@ class Codec:
         elif shape.lacking:
             raise InvalidMessage([missing(0, name, self._schema[name]) for name in shape.lacking])
         return Decoded(mid or None, path, attempt, message)
+
+    def _encode_alike(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[list[bytes]]:
+        """Column by column; any message that is not like the others makes it raise."""
+        (names,) = set(map(tuple, messages))
+        if not names:
+            raise ValueError("no columns")
+        shape = self._write_shapes.get(names) or self._learn_write_shape(names)
+        columns = [
+            write_column(table, list(map(itemgetter(name), messages)))
+            for name, table in zip(names, shape.tables, strict=True)
+        ]
+        names_bytes = sum(map(len, shape.blank[::2]))  # type: ignore[arg-type]  # names are never None
+        if any(size + names_bytes > MAX_MESSAGE_BYTES for size in _row_sizes(columns)):
+            raise ValueError("too long")
+        labels = map(repeat, shape.blank[::2])
+        body = [part for pair in zip(labels, columns, strict=True) for part in pair]
+        return list(map(list, zip(*lead, *body, strict=False)))
+
+    def _encode_each(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[list[bytes]]:
+        heads: Iterable[tuple[bytes, ...]] = zip(*lead, strict=False) if lead else repeat(())
+        try:
+            return [[*head, *self.encode(message)] for head, message in zip(heads, messages, strict=False)]
+        except InvalidMessage:
+            raise InvalidMessage(
+                [fault for i, message in enumerate(messages) for fault in self.faults(message, i)]
+            ) from None
 
     def _encode(self, message: Mapping[str, Any]) -> list[bytes]:
         names = tuple(message)
@@ -233,6 +285,14 @@ class Codec:
         for name, place in places:
             if place is not None and not _reads_as_meta(name, values[place]):
                 yield Fault(0, name, "reserved", f"{show(values[place])} is not what this field of ours holds")
+
+
+def _row_sizes(columns: Sequence[Sequence[bytes]]) -> Iterable[int]:
+    """How many bytes the values of each message take; one sum for all where that is small enough."""
+    total = sum(sum(map(len, column)) for column in columns)
+    if total <= MAX_MESSAGE_BYTES // 2:
+        return (total,)
+    return map(sum, zip(*(map(len, column) for column in columns), strict=True))
 
 
 def _keep(shapes: dict[Any, Any], names: tuple[Any, ...], shape: object) -> None:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import NoneType
 from typing import Any
@@ -116,6 +116,35 @@ _READERS: Mapping[FieldType, Read] = {
     "datetime": _read_datetime,
     "json": _read_json,
 }
+
+
+def _write_ints(column: Sequence[int]) -> list[bytes]:
+    return "\n".join(map(repr, column)).encode().split(b"\n")
+
+
+def _write_floats(column: Sequence[float]) -> list[bytes]:
+    return "\n".join(map(repr, map(float, column))).encode().split(b"\n")
+
+
+_COLUMN_WRITERS: Mapping[Write, Callable[[Sequence[Any]], list[bytes]]] = {
+    _write_int: _write_ints,
+    _write_float: _write_floats,
+}
+
+
+def write_column(table: Mapping[type, Write], column: Sequence[Any]) -> list[bytes]:
+    """Texts of the values that many messages have in one field: what `table` says of each, several times faster.
+
+    Raises KeyError, ValueError or OverflowError for a value that cannot be written, or that is null.
+    """
+    writes = {table[kind] for kind in set(map(type, column))}
+    if _write_null in writes:
+        raise ValueError("a null has no text")
+    if len(writes) > 1:
+        return [table[type(value)](value) for value in column]  # type: ignore[misc]  # no null among them
+    write = writes.pop()
+    many = _COLUMN_WRITERS.get(write)
+    return many(column) if many else list(map(write, column))  # type: ignore[arg-type]  # no null among them
 
 
 def writers(field: Field | None) -> Mapping[type, Write]:

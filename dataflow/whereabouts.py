@@ -89,7 +89,8 @@ class Whereabouts:
 def find(flow: Flow, redis: Mapping[str, Client], tables: Mapping[str, Warehouse], mid: str) -> Whereabouts:
     """Look a message up. Reads only; blocks for some round trips per stream.
 
-    Tables are asked only when nothing is left to do with the message in the streams.
+    Tables are asked only when nothing is left to do with the message in the streams. What moves while it is looked
+    for may be missed in both places; so what is not found is looked for twice.
 
     Args:
         redis: connection name -> client, for every connection that has streams.
@@ -97,6 +98,11 @@ def find(flow: Flow, redis: Mapping[str, Client], tables: Mapping[str, Warehouse
 
     Raises ServerAway, OutcomeUnknown when a Redis does not answer. A table that does not is told in `incomplete`.
     """
+    found = _look(flow, redis, tables, mid)
+    return found if found.places else _look(flow, redis, tables, mid)
+
+
+def _look(flow: Flow, redis: Mapping[str, Client], tables: Mapping[str, Warehouse], mid: str) -> Whereabouts:
     found = Whereabouts(mid)
     for stream in flow.streams.values():
         search = _Search(flow, redis[stream.on], stream, found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from pathlib import Path
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask.typing import RouteCallable
-from werkzeug.exceptions import HTTPException
+from redis.exceptions import ResponseError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dataflow.errors import DataflowError
 from dataflow.settings import Settings
@@ -15,7 +17,7 @@ from message_hub import envelope
 from message_hub.health import Health
 from message_hub.live_net import LiveNet
 from message_hub.post import Post
-from message_hub.refusal import Refusal, refusal_of
+from message_hub.refusal import Refusal, refusal_of, refusal_to_look
 from message_hub.trace import Trace
 
 log = logging.getLogger("dataflow.hub")
@@ -24,40 +26,46 @@ log = logging.getLogger("dataflow.hub")
 def create_app(live: LiveNet, settings: Settings) -> Flask:
     """The application for one flow. Its threads share the connections of `live`."""
     app = Flask("message_hub", static_folder=None, root_path=str(Path(__file__).parent))
-    app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.before_request(envelope.start_clock)
     for method, rule, name, view in _routes(live, settings):
-        app.add_url_rule(rule, name, view, methods=[method])
+        for address in (rule, f"{rule}/"):
+            app.add_url_rule(address, name, view, methods=[method])
     app.register_error_handler(Refusal, envelope.refused)
-    app.register_error_handler(DataflowError, _dataflow_error)
+    app.register_error_handler(DataflowError, _core_error)
+    app.register_error_handler(ResponseError, _core_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
     return app
 
 
 def _routes(live: LiveNet, settings: Settings) -> list[tuple[str, str, str, RouteCallable]]:
-    """Method, address (each also without the slash at the end), name in the answer's envelope, view."""
+    """Method, address (each also with a slash at the end), name in the answer's envelope, view."""
     post, trace, health = Post(live, settings), Trace(live), Health(live)
     return [
-        ("POST", "/message_hub/", "message_hub", post.by_route),
-        ("POST", "/streams/<name>/messages/", "stream_messages", post.to_stream),
+        ("POST", "/message_hub", "message_hub", post.by_route),
+        ("POST", "/streams/<name>/messages", "stream_messages", post.to_stream),
         ("GET", "/messages/<path:mid>", "message", trace.message),
-        ("GET", "/livez/", "livez", health.livez),
-        ("GET", "/readyz/", "readyz", health.readyz),
-        ("GET", "/version/", "version", health.version),
-        ("GET", "/queue_size_metrics/", "queue_size_metrics", health.queue_size_metrics),
+        ("GET", "/livez", "livez", health.livez),
+        ("GET", "/readyz", "readyz", health.readyz),
+        ("GET", "/version", "version", health.version),
+        ("GET", "/queue_size_metrics", "queue_size_metrics", health.queue_size_metrics),
     ]
 
 
-def _dataflow_error(error: DataflowError) -> Response:
-    refusal = refusal_of(error)
+def _core_error(error: DataflowError | ResponseError) -> Response:
+    refusal = refusal_of(error) if request.method == "POST" else refusal_to_look(error)
     return _bug(error) if refusal is None else envelope.refused(refusal)
 
 
 def _http_error(error: HTTPException) -> Response:
     """What Flask itself refuses: no such address, wrong method, a request that broke off."""
-    answer = envelope.refused(Refusal(error.code or 500, error.description or error.name))
+    text = error.description or error.name
+    if error.code == HTTPStatus.NOT_FOUND:
+        text = f"there is nothing at {request.path}; messages go to /message_hub/ or /streams/<name>/messages"
+    if isinstance(error, MethodNotAllowed):
+        text = f"{request.method} is not what {request.path} takes, but {', '.join(error.valid_methods or ())}"
+    answer = envelope.refused(Refusal(error.code or 500, text))
     answer.headers.update({name: value for name, value in error.get_headers() if name != "Content-Type"})
     return answer
 

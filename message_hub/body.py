@@ -5,21 +5,26 @@ from __future__ import annotations
 import zlib
 from typing import Literal
 
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
+from dataflow.faults import show
 from message_hub.refusal import Refusal
 
 Form = Literal["json", "lines"]
 
 _FORMS: dict[str, Form] = {
-    "": "json",
     "application/json": "json",
     "application/x-ndjson": "lines",
     "application/ndjson": "lines",
     "application/jsonl": "lines",
     "application/x-jsonlines": "lines",
 }
+_UNTOLD = ("", "application/x-www-form-urlencoded")
+"""What a program sends that was told no media type; the latter is what `curl -d` says."""
+
+_MAX_MEMBERS = 1000
 _ACCEPTS = {"Accept-Post": "application/json, application/x-ndjson"}
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -27,19 +32,37 @@ _GZIP = 16 + zlib.MAX_WBITS
 def read_body(request: Request, limit: int) -> tuple[bytes, Form]:
     """Read and unpack a request's body of at most `limit` bytes. Blocks until the caller has sent it.
 
+    A body of no media type, or of the one that `curl -d` claims for all it sends, is taken for JSON, but not from a
+    web page: a browser lets any page send such bodies anywhere, this hub included, without asking first.
+
     Raises:
         Refusal: 413 too large, 415 a media type, character set or compression that is not known, 400 broken gzip.
     """
     form = _form(request)
     packed = request.headers.get("Content-Encoding", "").strip().lower()
     if packed not in ("", "identity", "gzip", "x-gzip"):
-        raise Refusal(415, f"Content-Encoding {packed!r} is not known; send gzip or nothing")
-    request.max_content_length = limit
+        text = f"Content-Encoding {show(packed)!r} is not known; nothing was stored: send gzip or nothing"
+        raise Refusal(415, text, headers={"Accept-Encoding": "gzip"})
+    body = _read(request, limit)
+    if request.content_length not in (None, len(body)):
+        raise Refusal(
+            400, f"the body broke off after {len(body)} of {request.content_length} bytes; nothing was stored"
+        )
+    return (gunzip(body, limit) if "gzip" in packed else body), form
+
+
+def _read(request: Request, limit: int) -> bytes:
+    """Asks for one byte more than allowed: of a body of untold length Flask would silently drop what is too much."""
+    request.max_content_length = limit + 1
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise _too_large(limit) from None
-    return (gunzip(body, limit) if "gzip" in packed else body), form
+    except (ParseException, OSError) as error:
+        raise Refusal(400, f"the body cannot be read; nothing was stored: {error}") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
 
 
 def gunzip(body: bytes, limit: int) -> bytes:
@@ -47,6 +70,8 @@ def gunzip(body: bytes, limit: int) -> bytes:
     parts: list[bytes] = []
     room = limit
     while body:
+        if len(parts) == _MAX_MEMBERS:
+            raise Refusal(400, f"the gzip body has more than {_MAX_MEMBERS} members; pack it as one")
         member = zlib.decompressobj(_GZIP)
         try:
             part = member.decompress(body, room + 1)
@@ -63,15 +88,18 @@ def gunzip(body: bytes, limit: int) -> bytes:
 
 
 def _form(request: Request) -> Form:
-    form = _FORMS.get(request.mimetype)
+    untold = request.mimetype in _UNTOLD and "Origin" not in request.headers
+    form = "json" if untold else _FORMS.get(request.mimetype)
     if form is None:
-        text = f"Content-Type {request.mimetype!r} is not known; send application/json or application/x-ndjson"
+        text = f"Content-Type {show(request.mimetype)!r} is not known; nothing was stored: send application/json, or "
+        text += "application/x-ndjson for one object per line (curl: -H 'Content-Type: application/json')"
         raise Refusal(415, text, headers=_ACCEPTS)
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if charset not in ("utf-8", "utf8", "us-ascii"):
-        raise Refusal(415, f"charset {charset!r} is not known; send UTF-8")
+        raise Refusal(415, f"charset {show(charset)!r} is not known; nothing was stored: send UTF-8")
     return form
 
 
 def _too_large(limit: int) -> Refusal:
-    return Refusal(413, f"the body is larger than {limit} bytes; send the messages in several requests")
+    text = f"the body is larger than {limit} bytes; nothing was stored: send the messages in several requests"
+    return Refusal(413, text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -12,8 +14,8 @@ from flask import Response, g, request
 from dataflow.errors import Fault
 from message_hub.refusal import Refusal
 
-MAX_ERRORS = 100
-"""Faults named in one answer; of the rest their number is told."""
+MAX_ERRORS_PER_MESSAGE = 20
+"""Faults of one message that are named; of the rest their number is told. Every bad message is named."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,7 +32,8 @@ def accepted(data: dict[str, Any], *, status: int = 200, msg: str = "ok") -> Res
 
 def refused(refusal: Refusal) -> Response:
     """An answer to a request that was not."""
-    data = {**refusal.data, "errors": errors_of(refusal.faults), "more": max(0, len(refusal.faults) - MAX_ERRORS)}
+    errors = errors_of(refusal.faults)
+    data = {**refusal.data, "errors": errors, "more": len(refusal.faults) - len(errors)}
     answer = _answer(False, refusal.status, refusal.msg, data)
     answer.headers.update(refusal.headers)
     return answer
@@ -42,10 +45,11 @@ def bare(data: dict[str, Any]) -> Response:
 
 
 def errors_of(faults: Sequence[Fault]) -> list[dict[str, Any]]:
-    """The first faults as plain data."""
+    """The first faults of every message as plain data."""
     return [
         {"index": fault.index, "field": fault.field, "code": fault.code, "text": fault.text}
-        for fault in faults[:MAX_ERRORS]
+        for _, of_message in groupby(faults, key=attrgetter("index"))
+        for fault in islice(of_message, MAX_ERRORS_PER_MESSAGE)
     ]
 
 

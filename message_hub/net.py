@@ -54,7 +54,7 @@ class Net:
             Refusal: 413 more messages than a stream can ever hold, 422 streams on two servers.
             And what `Door.append` raises.
         """
-        servers = {self.flow.streams[entry.stream].on for entry in entries}
+        servers = {self.flow.streams[name].on for name in {entry.stream for entry in entries}}
         if len(servers) > 1:
             raise Refusal(422, "these messages go to streams on two Redis servers; send them in separate requests")
         try:
@@ -62,6 +62,11 @@ class Net:
         except StreamFull as full:
             _refuse_hopeless(entries, full)
             raise
+
+    def recall(self, record: Record) -> Appended | None:
+        """The first answer to a request that was stored before, on whichever server; None if there is none."""
+        known = (door.recall(record) for door in self._doors.values())
+        return next((answer for answer in known if answer is not None), None)
 
 
 def _refuse_hopeless(entries: Sequence[Outgoing], full: StreamFull) -> None:

@@ -31,6 +31,7 @@ _ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 _SPACE = " \t\r\n"
+_SEND = 'send a JSON list of flat objects, one object, {"messages": [...]}, or lines of objects as application/x-ndjson'
 
 
 def parse(body: bytes, form: Form) -> Sequence[Any]:
@@ -39,6 +40,8 @@ def parse(body: bytes, form: Form) -> Sequence[Any]:
     Raises:
         Refusal: 400: not JSON, too deep, a number that cannot be held, a name twice in one object, no messages in it.
     """
+    if not body or body.isspace():
+        raise Refusal(400, f"the body is empty; {_SEND}")
     try:
         messages, wrapped = _decode(body, form)
     except msgspec.ValidationError:
@@ -90,11 +93,11 @@ def _decode_loosely(body: bytes, form: Form) -> Sequence[Any]:
         return messages if isinstance(messages, list) and len(found) == 1 else [found]
     if isinstance(found, list):
         return found
-    raise Refusal(400, 'the body is no message; send a JSON list of flat objects, one object, or {"messages": [...]}')
+    raise Refusal(400, f"the body is no message; {_SEND}")
 
 
 def _not_json(error: Exception) -> Refusal:
-    return Refusal(400, f"the body is not strict JSON: {error}")
+    return Refusal(400, f"the body is not strict JSON: {error}; nothing was stored")
 
 
 def _refuse_depth() -> NoReturn:

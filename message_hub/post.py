@@ -6,13 +6,15 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from flask import Response, request
 
+from dataflow.errors import InvalidMessage
 from dataflow.message import extend_path, message_id, request_id
 from dataflow.settings import Settings
-from dataflow.store.door import MAX_MESSAGES, Outgoing, Record
+from dataflow.store.door import MAX_MESSAGES, Appended, Outgoing, Record
 from message_hub.body import Form, read_body
 from message_hub.envelope import accepted
 from message_hub.live_net import LiveNet
@@ -62,12 +64,12 @@ class Post:
         messages = self._counted(parse(body, form))
         now_ms = time.time_ns() // 1_000_000
         stamp = Stamp(request_id(now_ms), extend_path("", NODE, now_ms))
-        entries = route(messages, stamp)
         if key is None:
+            entries = route(messages, stamp)
             net.append(entries, None)
             return _done(stamp.request_id, len(entries))
-        record = self._record(key, stream, body, form, stamp.request_id, len(entries))
-        stored = net.append(entries, record)
+        record = self._record(key, stream, body, form, stamp.request_id, len(messages))
+        stored = _store_once(net, partial(route, messages, stamp), record)
         answer = _done(stored.request_id, stored.count)
         answer.headers[TTL_HEADER] = str(record.ttl_s)
         answer.headers[REPLAYED_HEADER] = "true" if stored.repeated else "false"
@@ -75,7 +77,7 @@ class Post:
 
     def _counted(self, messages: Sequence[Any]) -> Sequence[Any]:
         if not messages:
-            raise Refusal(422, "the request holds no messages")
+            raise Refusal(400, "the request holds no messages")
         if len(messages) > self._most:
             raise Refusal(413, f"{len(messages)} messages in one request; send at most {self._most} at a time")
         return messages
@@ -85,6 +87,18 @@ class Post:
         name = hashlib.blake2b(f"{stream}\n{key}".encode(), digest_size=16).hexdigest()
         digest = hashlib.blake2b(body, digest_size=16, person=form.encode()).hexdigest()
         return Record(name, digest, request, count, self._settings.idempotency_ttl_s)
+
+
+def _store_once(net: Net, make: Callable[[], list[Outgoing]], record: Record) -> Appended:
+    """Store, or answer as the first time: even if the request would be refused by the flow that is applied by now."""
+    try:
+        entries = make()
+    except (InvalidMessage, Refusal):
+        known = net.recall(record)
+        if known is None:
+            raise
+        return known
+    return net.append(entries, record)
 
 
 def _idempotency_key() -> str | None:

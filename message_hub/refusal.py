@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from dataflow.errors import (
-    DataflowError,
     Fault,
     InvalidMessage,
     NotDeclared,
@@ -49,14 +50,18 @@ class Refusal(Exception):
         super().__init__(msg)
 
 
-def refusal_of(error: DataflowError) -> Refusal | None:
-    """The refusal that tells a caller of an error of the core; None for one that should not reach the door."""
+def refusal_of(error: Exception) -> Refusal | None:
+    """What a caller who wanted something stored is told of an error; None for one that should not reach the door.
+
+    A ResponseError is a command that Redis would not carry out (read-only replica, disk full, no permission ...):
+    scripts check before they write.
+    """
     wait = {"Retry-After": str(RETRY_AFTER_S)}
     match error:
         case InvalidMessage():
             return Refusal(422, f"nothing was stored: {error}", error.faults)
         case KeyReused():
-            return Refusal(422, str(error))
+            return Refusal(422, f"nothing was stored: {error}")
         case UnknownName():
             return Refusal(404, f"nothing was stored: {error}")
         case StreamFull():
@@ -67,6 +72,17 @@ def refusal_of(error: DataflowError) -> Refusal | None:
         case NotDeclared() | ServerAway():
             return Refusal(503, f"nothing was stored: {error}", data={"outcome": "not_stored"}, headers=wait)
         case OutcomeUnknown():
-            text = f"{error}; send it again with the same Idempotency-Key"
+            text = f"the outcome is unknown: {error}; send it again with the same Idempotency-Key"
             return Refusal(503, text, data={"outcome": "unknown"}, headers=wait)
+        case ResponseError():
+            text = f"nothing was stored: Redis refused: {error}"
+            return Refusal(503, text, data={"outcome": "not_stored"}, headers=wait)
+    return None
+
+
+def refusal_to_look(error: Exception) -> Refusal | None:
+    """What a caller who only wanted to look is told of an error; None for one that should not reach the door."""
+    match error:
+        case NotDeclared() | ServerAway() | OutcomeUnknown() | ResponseError():
+            return Refusal(503, f"cannot look: {error}", headers={"Retry-After": str(RETRY_AFTER_S)})
     return None

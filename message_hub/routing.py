@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from dataflow.errors import Fault, InvalidMessage, UnknownName
 from dataflow.faults import kind, show
 from dataflow.flow.spec import Flow, Stream
-from dataflow.message import MID, PATH, Codec
+from dataflow.message import Codec, lead
 from dataflow.store.door import Outgoing
 from message_hub.refusal import Refusal
 
@@ -19,7 +21,8 @@ ROUTE_FIELDS = ("rec_id", "task_for", "function_type")
 _ROUTES_SHOWN = 20
 _FREE = Codec(None)
 
-_Encode = Callable[[Mapping[str, Any]], list[bytes]]
+_route_of = itemgetter("task_for", "function_type")
+_rec_id_of = itemgetter("rec_id")
 
 
 class Stamp(NamedTuple):
@@ -28,9 +31,10 @@ class Stamp(NamedTuple):
     request_id: str
     path: str
 
-    def entry(self, stream: str, index: int, fields: list[bytes]) -> Outgoing:
-        """A stream entry: our fields first, then the user's."""
-        return Outgoing(stream, [MID, b"%b-%d" % (self.request_id.encode(), index), PATH, self.path.encode(), *fields])
+    def lead(self, indexes: Iterable[int]) -> tuple[Iterable[bytes], ...]:
+        """What the entries of these messages begin with, column by column."""
+        request = self.request_id.encode()
+        return lead([b"%b-%d" % (request, index) for index in indexes], self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,11 @@ class Target:
 
     def take(self, messages: Sequence[Any], stamp: Stamp) -> list[Outgoing]:
         """Entries for all messages, in order. Raises InvalidMessage with the faults of all of them."""
-        name, encode = self.stream.name, self.codec.encode
-        try:
-            return [stamp.entry(name, index, encode(message)) for index, message in enumerate(messages)]
-        except InvalidMessage:
-            raise InvalidMessage(
-                [fault for index, message in enumerate(messages) for fault in self.codec.faults(message, index)]
-            ) from None
+        return self.entries(messages, stamp.lead(range(len(messages))))
+
+    def entries(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[Outgoing]:
+        """Entries that begin with `lead`. Raises InvalidMessage with faults by position in `messages`."""
+        return list(map(Outgoing, repeat(self.stream.name), self.codec.encode_all(messages, lead)))
 
 
 class Router:
@@ -61,11 +63,8 @@ class Router:
             for stream in flow.streams.values()
             if stream.direction == "in"
         }
-        self._routes = {
+        self._routes: dict[Any, Target] = {
             target.stream.accepts: target for target in self._targets.values() if target.stream.accepts is not None
-        }
-        self._encoders: dict[Any, tuple[str, _Encode]] = {
-            route: (target.stream.name, target.codec.encode) for route, target in self._routes.items()
         }
 
     def target(self, name: str) -> Target:
@@ -78,22 +77,27 @@ class Router:
         raise UnknownName(f"no stream is called {show(name)!r}; there are: {_some(list(self._targets))}")
 
     def route(self, messages: Sequence[Any], stamp: Stamp) -> list[Outgoing]:
-        """Entries for all messages, in order, each for the stream that accepts it.
+        """Entries for all messages, each for the stream that accepts it, in the order in which it shall hold them.
 
         Raises:
             Refusal: 404 when nothing is wrong but that no stream accepts some message.
             InvalidMessage: with every fault of every message.
         """
-        encoders = self._encoders
-        entries: list[Outgoing] = []
         try:
-            for index, message in enumerate(messages):
-                stream, encode = encoders[message["task_for"], message["function_type"]]
-                if message["rec_id"] is None:
-                    raise KeyError
-                entries.append(stamp.entry(stream, index, encode(message)))
+            if None in map(_rec_id_of, messages):
+                raise KeyError("a rec_id that is null")
+            routes = list(map(_route_of, messages))
+            if len(set(routes)) == 1:
+                return self._routes[routes[0]].take(messages, stamp)
+            return self._spread(messages, routes, stamp)
         except (LookupError, TypeError, InvalidMessage):
             raise self._refusal(messages) from None
+
+    def _spread(self, messages: Sequence[Any], routes: Sequence[Any], stamp: Stamp) -> list[Outgoing]:
+        entries: list[Outgoing] = []
+        for route in dict.fromkeys(routes):
+            places = [index for index, found in enumerate(routes) if found == route]
+            entries += self._routes[route].entries([messages[index] for index in places], stamp.lead(places))
         return entries
 
     def _refusal(self, messages: Sequence[Any]) -> Exception:
@@ -118,7 +122,7 @@ class Router:
         yield from (fault for fault in codec.faults(message, index) if fault.field not in named)
 
     def _accepted(self) -> str:
-        return _some([f"{task_for}/{function_type}" for task_for, function_type in self._encoders])
+        return _some([f"{task_for}/{function_type}" for task_for, function_type in self._routes])
 
 
 def _route_faults(message: Mapping[str, Any], index: int) -> Iterator[Fault]:

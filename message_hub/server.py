@@ -6,6 +6,7 @@ user's own folder `sync/` or `workers/` would shadow ours.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from dataflow.flow.load import load
+from dataflow.process import dies_with_parent
 from dataflow.settings import Settings
 from message_hub.app import create_app
 from message_hub.live_net import LiveNet
@@ -27,6 +29,9 @@ GRACE_S = 20
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Serves one flow until SIGTERM (requests in hand are answered first), SIGINT or SIGQUIT (at once).
 
+    Make it in the main thread of the process that runs it: when that ends, however it ends, its children get a SIGTERM.
+    (gunicorn's own look at the parent lets them serve kept connections, and hold the port, until the grace is over.)
+
     Args:
         path: the flow file.
         bind: host:port.
@@ -39,11 +44,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         self._bind = bind
         self._settings = settings
         self._pulse: Pulse | None = None
+        end_with_parent = dies_with_parent(signal.SIGTERM)
         self._options: Mapping[str, Any] = {
             "bind": bind,
             "workers": processes,
             "threads": threads,
             "worker_class": "gthread",
+            "post_worker_init": lambda worker: end_with_parent(),
             "worker_exit": lambda server, worker: self._leave(),
             "control_socket_disable": True,
             "graceful_timeout": GRACE_S,

@@ -33,6 +33,8 @@ log = logging.getLogger("dataflow.sync")
 F = TypeVar("F", bound=Callable[..., Any])
 
 BROKER_DATABASE: Final = 1
+ANSWER_S: Final = 10.0
+"""A broker that does not answer for so long is taken for dead; well above Celery's own blocking reads of a second."""
 HINT_LIVES_S: Final = 300
 """A hint that nobody took within this time is worth nothing."""
 
@@ -99,6 +101,9 @@ class _Settings:
     worker_cancel_long_running_tasks_on_connection_loss: Final = False
     broker_connection_retry_on_startup: Final = True
     broker_connection_max_retries: Final = None
+    broker_transport_options: Final = {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}
+    redis_socket_timeout: Final = ANSWER_S
+    redis_socket_connect_timeout: Final = ANSWER_S
 
     @property
     def broker_url(self) -> str:

@@ -7,13 +7,18 @@ with the flow and writes the heartbeat. Nothing here forks: chDB would not survi
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from celery.signals import setup_logging
+from celery.worker import state
 
 from dataflow.connections import resolve
 from dataflow.errors import DataflowError
@@ -22,17 +27,23 @@ from dataflow.flow.spec import Flow
 from dataflow.run_file import WarehouseAddress
 from dataflow.store.declare import check_format
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.redis import call, connect
 from dataflow.up.folder import DataFolder
 from sync import app
 from sync.loops import Loops
 from sync.room import Room
 from sync.warehouse.chdb import ChdbWarehouse
 from sync.warehouse.server import WarehouseServer
+from sync.watchdog import Watchdog
 
 log = logging.getLogger("dataflow.sync")
 
 STOP_S = 25.0
 """How long the edges may take to finish the batches in hand."""
+CELERY_STOPS_S = 10.0
+"""How long Celery may take to end after the edges have."""
+EXIT_STUCK = 75
+"""Exit code when Celery has stopped to take messages: whoever supervises this process starts it again."""
 
 
 class Host:
@@ -52,44 +63,59 @@ class Host:
 
         Raises FlowError, NotRunning, ServerAway, FormatTooNew: nothing was started.
         """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stop_early)
         with ExitStack() as stack:
             warehouse = stack.enter_context(_warehouse(load(self._path), self._path))
             room = Room(self._path, warehouse)
             stack.callback(room.close)
             check_format(room.redis, room.keys)
+            app.use(room)
             watch = _Watch(room, self._concurrency)
-            stack.callback(watch.stop)
+            stack.callback(watch.join)
             watch.start()
-            _celery(room, self._concurrency)
-        return 0 if app.stop.is_set() else 1
+            _celery(self._concurrency)
+            asked = app.stop.is_set()
+            watch.celery_ended.set()
+            app.stop.set()
+        return 0 if asked else 1
 
 
 class _Watch:
-    """The thread that looks after the loops and says that the process lives."""
+    """The thread that looks after the loops and Celery, says that the process lives, and sees to its end."""
 
     def __init__(self, room: Room, concurrency: int) -> None:
         self._room = room
         self._concurrency = concurrency
+        self._watchdog = Watchdog(_queue(room), concurrency)
         self._loops = Loops()
         self._process = process_name("sync")
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._said = ""
+        self._said: dict[str, str] = {}
+        self._exit_code = os.EX_OK
+        self.celery_ended = threading.Event()
 
     def start(self) -> None:
         """Start the continuous edges."""
+        self._watchdog.listen()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Wait until every continuous edge has finished its batch and let go. Sets the stop flag if no signal did."""
+    def join(self) -> None:
+        """Wait until every continuous edge has finished its batch and let go."""
         app.stop.set()
-        self._thread.join(STOP_S + 5)
+        self.celery_ended.set()
+        self._thread.join()
 
     def _run(self) -> None:
         while not app.stop.is_set():
             self._try(self._look)
+            self._try(self._look_at_celery)
             app.stop.wait(BEAT_EVERY_S)
         self._loops.stop(STOP_S)
-        self._try(self._leave)
+        if not self._said.get("_look"):  # else Redis does not answer
+            self._try(self._leave)
+        if not self.celery_ended.wait(CELERY_STOPS_S):
+            self._give_celery_up()
 
     def _look(self) -> None:
         room = self._room
@@ -99,19 +125,35 @@ class _Watch:
         edges = {name: str(state) for name, state in self._loops.states().items()}
         beat(room.redis, room.keys, "sync", self._process, edges=edges, concurrency=self._concurrency)
 
+    def _look_at_celery(self) -> None:
+        if self._watchdog.stuck(time.monotonic()):
+            log.error("Celery has stopped to take messages; ending the process, to be started again")
+            self._exit_code = EXIT_STUCK
+            app.stop.set()
+
+    def _give_celery_up(self) -> None:
+        """The main thread is Celery's, and hangs: no answer from its broker, and no time limit of its own."""
+        log.warning("Celery does not end; ending the process without it")
+        if self._room.warehouse is not None:
+            self._room.warehouse.close()
+        logging.shutdown()
+        os._exit(self._exit_code)
+
     def _leave(self) -> None:
         leave(self._room.redis, self._room.keys, "sync", self._process)
 
     def _try(self, step: Callable[[], None]) -> None:
+        """Run a step; a server's error is logged once and does not end the thread."""
+        said = ""
         try:
             step()
-            self._said = ""
         except DataflowError as error:
-            if str(error) != self._said:
+            said = str(error)
+            if said != self._said.get(step.__name__):
                 log.warning("%s", error)
-            self._said = str(error)
         except Exception:
             log.exception("an error that nobody expected")
+        self._said[step.__name__] = said
 
 
 @contextmanager
@@ -133,10 +175,24 @@ def _warehouse(flow: Flow, path: Path) -> Iterator[ChdbWarehouse | None]:
             server.close()
 
 
-def _celery(room: Room, concurrency: int) -> None:
+def _queue(room: Room) -> Callable[[], int]:
+    """How many hints wait at the broker; 0 where that is no Redis of the plain kind."""
+    url = app.celery_.conf.broker_url
+    if not url.startswith(("redis://", "rediss://")):
+        return lambda: 0
+    client = connect(url)
+    return lambda: int(call(client, "LLEN", app.queue_of(room.flow.name)))
+
+
+def _stop_early(*_: object) -> None:
+    """A signal that comes before Celery has its own handlers: it will stop as soon as it has started."""
+    app.stop.set()
+    state.should_stop = os.EX_OK
+
+
+def _celery(concurrency: int) -> None:
     """Run the worker in this thread until a signal ends it."""
-    setup_logging.connect(_keep_logging)
-    app.use(room)
+    _quieten()
     worker = app.celery_.Worker(
         pool="threads",
         concurrency=concurrency,
@@ -147,6 +203,16 @@ def _celery(room: Room, concurrency: int) -> None:
         without_heartbeat=True,
     )
     worker.start()
+
+
+def _quieten() -> None:
+    """Celery's own account of each message is for those who debug it."""
+    setup_logging.connect(_keep_logging)
+    if not log.isEnabledFor(logging.DEBUG):
+        for name in ("celery.app.trace", "celery.worker.strategy"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    for category in ("celery.platforms", "celery.worker.consumer"):
+        warnings.filterwarnings("ignore", module=category)
 
 
 def _keep_logging(**_: object) -> None:

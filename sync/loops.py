@@ -56,9 +56,13 @@ class _LaneLoop:
             return self._pace.after_look(due_s)
         return self._after(self._runner.run(TURN_BATCHES, self._stop.is_set))
 
-    def leave(self) -> None:
-        """Let go of the lane."""
-        self._runner.leave()
+    def leave(self, *, answers: bool) -> bool:
+        """Let go of the lane. A server that did not answer just now is not asked again: its lease runs out.
+
+        Returns whether the server answers.
+        """
+        answers = answers and self.state not in ("away", "unknown")
+        return self._runner.leave(release=answers) and answers
 
     def _after(self, run: Run) -> float:
         if run.state != self.state:
@@ -116,8 +120,9 @@ class EdgeLoop:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._stop.wait(self._turn())
+        answers = True
         for lane in self._lanes:
-            lane.leave()
+            answers = lane.leave(answers=answers)
 
     def _turn(self) -> float:
         try:

@@ -38,6 +38,7 @@ class Room:
         self.resolved = resolve(self._flow)
         self._revision: int | None = None
         self._lock = Lock()
+        self.warehouse = warehouse
         self.servers = Servers(self.resolved, warehouse)
 
     @property

@@ -3,12 +3,12 @@
 A run moves batches, oldest first. Each takes these steps; the code below carries the same numbers:
 
     1 lease    take or keep the lease; after a take-over shut older runners out at the target
-    2 resume   a batch is open: read its entries again and make sure they are the same; go on with step 6
-    3 read     the entries after the lane's position
-    4 prepare  the sink decides which rows are good; too many bad ones pause the edge
-    5 freeze   write the batch down at the source; nothing is sent before
-    6 write    send it; the target tells a repeated batch from a new one
-    7 settle   the target has it: move the position, bury refused rows, delete what no one needs
+    2 read     the entries after the lane's position; or, where a batch is open, its entries again: they must be the
+               same, and it goes on with step 5
+    3 prepare  the sink decides which rows are good; too many bad ones pause the edge
+    4 freeze   write the batch down at the source; nothing is sent before
+    5 write    send it; the target tells a repeated batch from a new one
+    6 settle   the target has it: move the position, bury refused rows, delete what no one needs
 
 Whatever breaks, a frozen batch stays as it is and the next run sends it again: the same entries under the same
 identity. See docs/EDGES.md.
@@ -140,15 +140,24 @@ class Runner:
             time.monotonic() - begun, error,
         )  # fmt: skip
 
-    def leave(self) -> None:
-        """Let go of the lease and the sink. Safe to call at any time; never raises for a server that is away."""
+    def leave(self, *, release: bool = True) -> bool:
+        """Let go of the sink and the lease. Safe to call at any time; never raises for a server that is away.
+
+        Args:
+            release: False leaves the lease to run out, so that nobody waits for a server that does not answer.
+
+        Returns whether the server answered, or was not asked.
+        """
         self._forget()
         lease, self._lease = self._lease, None
-        if lease is not None:
-            try:
-                self._source.release(lease)
-            except DataflowError as error:
-                log.warning("the lease of edge %s was not released: %s", self._edge.name, error)
+        if lease is None or not release:
+            return True
+        try:
+            self._source.release(lease)
+        except DataflowError as error:
+            log.warning("the lease of edge %s was not released: %s", self._edge.name, error)
+            return False
+        return True
 
     def _move(self, max_batches: int | None, stop: Stop, counts: _Counts) -> State:
         lease = self._acquire(0)  # 1
@@ -161,11 +170,11 @@ class Runner:
             if work is None:
                 if max_batches is not None and counts.batches >= max_batches:
                     return "more"
-                work = self._next(sink, lease)  # 3, 4, 5
+                work = self._next(sink, lease)  # 2, 3, 4
             if work is None:
                 return "empty"
-            work = self._write(sink, lease, work)  # 6
-            lease = self._settle(lease, work)  # 7
+            work = self._write(sink, lease, work)  # 5
+            lease = self._settle(lease, work)  # 6
             counts.add(work)
             work = None
         return "stopped"
@@ -203,7 +212,7 @@ class Runner:
                 raise
             return self._source.acquire(self._nonce, self._lease_ms, lineage, least_epoch, held.holder)
 
-    # 2 resume
+    # 2 read, where a batch is open
 
     def _resume(self, sink: Sink, lease: Lease) -> _Work | None:
         frozen = lease.open
@@ -226,15 +235,15 @@ class Runner:
             f"`dataflow resume {self._edge.name} --accept-loss` goes on with what is left"
         )
 
-    # 3 read, 4 prepare, 5 freeze
+    # 2 read, 3 prepare, 4 freeze
 
     def _next(self, sink: Sink, lease: Lease) -> _Work | None:
-        ids, rows = self._read(lease.position)  # 3
+        ids, rows = self._read(lease.position)  # 2
         if not ids:
             return None
-        prepared = sink.prepare(rows, None)  # 4
+        prepared = sink.prepare(rows, None)  # 3
         self._refuse_drift(lease, ids, prepared.verdict)
-        return self._freeze(lease, lease.seq + 1, ids, rows, prepared)  # 5
+        return self._freeze(lease, lease.seq + 1, ids, rows, prepared)  # 4
 
     def _read(self, position: bytes) -> Rows:
         """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do."""
@@ -271,7 +280,7 @@ class Runner:
         frozen = self._source.freeze(lease, self._lease_ms, lease.position, draft, replaces=replaces)
         return _Work(frozen, ids, rows, prepared)
 
-    # 6 write
+    # 5 write
 
     def _write(self, sink: Sink, lease: Lease, work: _Work) -> _Work:
         """Send until the target has it. Returns the work as it was applied: after a conflict it is another."""
@@ -304,7 +313,7 @@ class Runner:
         prepared = sink.prepare(rows, replace(fresh, refused=refused, skip=skip))
         return self._freeze(lease, conflict.last_seq + 1, ids, rows, prepared, replaces=work.frozen)
 
-    # 7 settle
+    # 6 settle
 
     def _settle(self, lease: Lease, work: _Work) -> Lease:
         refused = [Refused(work.ids[index], _sentence(why)) for index, why in sorted(work.refused.items())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-FIRST = 16
 WORTH_S = 1.0
 
 
@@ -20,7 +19,7 @@ class Appetite:
 
     def __init__(self, most: int, least: int = 1, *, fixed: bool = False) -> None:
         self._most, self._least, self._fixed = most, min(least, most), fixed
-        self.count = most if fixed else min(most, max(FIRST, least))
+        self.count = most if fixed else self._least
 
     def ate(self, messages: int, took_s: float) -> None:
         """So many messages were handled in that time."""

@@ -56,7 +56,8 @@ class Job:
 def fork(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> int:
     """Start a child process in a process group of its own. Returns its pid; in the child it never returns.
 
-    The caller must have no other threads. The child dies with the caller.
+    The caller must have no other threads. The child dies with the caller, stops when its pulse says so, and has no
+    signal handlers: SIGTERM ends it on the spot.
 
     Args:
         consumer: a name never used before.
@@ -65,7 +66,7 @@ def fork(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> 
     """
     arrange_death = dies_with_parent(signal.SIGKILL)
     signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # a signal in between would only be noted, in the wrong process
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # till the caller's handlers are gone
     try:
         pid = os.fork()
         if not pid:
@@ -134,9 +135,8 @@ def _run(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> 
         trouble.handler(f"its setup fails: {fate.named(error)}")
         return EXIT_SETUP
     trouble.handler("")
-    stop = Stop()
-    patience = Patience(stop.asked, trouble.tell)
-    pace = Pace(pulse, stop.asked)
+    patience = Patience(pulse.stop_asked, trouble.tell)
+    pace = Pace(pulse, pulse.stop_asked)
     Loop(flow, worker, job.hop(redis), consumer, handler, pace, patience, predecessors).run()
     _close(handler, pulse)
     return EXIT_OK
@@ -149,28 +149,3 @@ def _close(handler: Handler, pulse: Pulse) -> None:
     except Exception:
         log.exception("closing the handler failed; its messages are settled")
     pulse.end(0)
-
-
-class Stop:
-    """Set by SIGTERM or SIGINT of this very process: the message in hand is finished, nothing more is begun.
-
-    Made after the set-up: a process that is still setting up holds nothing and may end on the spot.
-    """
-
-    def __init__(self) -> None:
-        self._asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
-        os.register_at_fork(after_in_child=self._forget)
-
-    def asked(self) -> bool:
-        """Whether to stop."""
-        return self._asked
-
-    def _note(self, *_: object) -> None:
-        self._asked = True
-
-    def _forget(self) -> None:
-        """A process that the handler forks shall end by SIGTERM, as its library expects."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)

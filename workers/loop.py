@@ -50,7 +50,7 @@ class Loop:
         self._worker, self._hop, self._consumer = worker, hop, consumer
         self._handler, self._pace, self._patience = handler, pace, patience
         self._codec = Codec(flow.streams[worker.source].schema)
-        self._intake = Intake(hop, worker, consumer, predecessors)
+        self.intake = Intake(hop, worker, consumer, predecessors)
         self._writing = Writing(flow, worker)
         self._begun: list[Entry] = []
 
@@ -67,9 +67,9 @@ class Loop:
 
     def read(self) -> Batch:
         """Step 1: what is in hand first, then what others left, then what is new."""
-        if self._intake.empty:
-            self._patience.until_done(self._intake.fetch, default=None)
-        return self._intake.next()
+        if self.intake.empty:
+            self._patience.until_done(self.intake.fetch, default=None)
+        return self.intake.next()
 
     def decode(self, batch: Batch) -> list[Task]:
         """Step 2: entries become messages; an entry that does not read as one carries its fault."""
@@ -79,7 +79,7 @@ class Loop:
         """Step 3: run the user's function. What was not begun goes back into the hand."""
         faulty = [(task, Failed(task.fault)) for task in tasks if task.fault is not None]
         if faulty:
-            self._intake.put_back([task.entry for task in tasks if task.fault is None])
+            self.intake.put_back([task.entry for task in tasks if task.fault is None])
             return Worked(faulty)
         if batch.alone:
             return self._handle_alone(tasks[0])
@@ -87,11 +87,11 @@ class Loop:
             return Worked()
         results = self._call(tasks)
         if results.split is not None:
-            self._intake.suspect(task.entry for task in tasks)
+            self.intake.suspect(task.entry for task in tasks)
             facts = {"messages": len(tasks), "error": fate.named(results.split)}
             self._log(logging.WARNING, "the batch failed and is run message by message", **facts)
             return Worked()
-        self._intake.put_back([task.entry for task in tasks[len(results.each) :]])
+        self.intake.put_back([task.entry for task in tasks[len(results.each) :]])
         return Worked(list(zip(tasks, results.each, strict=False)), results.together)
 
     def write(self, worked: Worked) -> list[tuple[Entry, Outcome]]:
@@ -129,7 +129,7 @@ class Loop:
         self._pace.start()
         start = time.monotonic()
         results = self._handler.handle(tasks, self._pace)
-        self._intake.appetite.ate(len(results.each), time.monotonic() - start)
+        self.intake.appetite.ate(len(results.each), time.monotonic() - start)
         return results
 
     def _task(self, entry: Entry) -> Task:

@@ -19,6 +19,7 @@ from dataflow.flow.spec import Worker
 from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.declare import applied_digest, check_format
 from dataflow.store.hop import MAX_ENTRIES, Hop
+from dataflow.store.keep import KEEP_EVERY_S, trim_kept
 from dataflow.store.keys import Keys
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
 from dataflow.store.redis import connect
@@ -31,6 +32,8 @@ log = logging.getLogger("dataflow.worker")
 TICK_S = 0.05
 WAKE_EVERY_S = 0.5
 WAKE_FOR_S = 0.1
+BEAT_IN_SETUP_S = 0.2
+"""Until every process is ready, so that whoever waits for it learns it soon."""
 WATCH_EVERY_S = 2.0
 SWEEP_EVERY_S = 600.0
 SWEEP_IDLE_MS = 3_600_000
@@ -96,9 +99,10 @@ class Parent:
         return [
             Every(lambda: self._job.worker.lease_s / 3, self._renew),
             Every(lambda: WAKE_EVERY_S, self._wake),
-            Every(lambda: BEAT_EVERY_S, self._beat),
+            Every(lambda: BEAT_EVERY_S if self._ready() else BEAT_IN_SETUP_S, self._beat),
             Every(lambda: WATCH_EVERY_S, self._watch),
             Every(lambda: SWEEP_EVERY_S, self._sweep),
+            Every(lambda: KEEP_EVERY_S, self._trim),
         ]
 
     def _tick(self, steps: list[Every]) -> None:
@@ -140,16 +144,18 @@ class Parent:
 
     def _ended(self, slot: Slot, code: int) -> None:
         ending = slot.ended(code)
-        if ending.stopped:
-            hop = slot.hop or self._hop
-            self._quietly(lambda: hop.hand_back(slot.consumer, ending.begun))
-            return
         if ending.unusable:
             self._unusable = True
             self._stop("worker stops: its handler cannot be used")
-            return
-        text = f"a process of the worker ended ({ending.reason}); what it held runs again, one by one"
-        self._say(logging.ERROR, text, restart_in_s=slot.pause_s)
+        elif ending.crash:
+            self._crashed(ending.crash, slot.pause_s)
+        else:
+            hop = slot.hop or self._hop
+            self._quietly(lambda: hop.hand_back(slot.consumer, ending.begun))
+
+    def _crashed(self, reason: str, pause_s: float) -> None:
+        text = f"a process of the worker ended ({reason}); what it held runs again, one by one"
+        self._say(logging.ERROR, text, restart_in_s=pause_s)
         self._crashed_at = time.monotonic()
         self._quietly(lambda: raise_alarm(self._redis, self._keys, "crash", self._name, text))
 
@@ -171,13 +177,22 @@ class Parent:
 
     def _beat(self) -> None:
         pids = [slot.pid for slot in self._slots if slot.pid]
-        beat(self._redis, self._keys, "worker", self._process, name=self._name, processes=pids)
+        ready = self._ready()
+        beat(self._redis, self._keys, "worker", self._process, name=self._name, processes=pids, ready=ready)
         if self._crashed_at and time.monotonic() - self._crashed_at > CALM_AFTER_S:
             clear_alarm(self._redis, self._keys, "crash", self._name)
             self._crashed_at = 0.0
 
+    def _ready(self) -> bool:
+        """Whether every process has loaded the handler and reads."""
+        return len(self._slots) >= self._wanted() and all(slot.ready for slot in self._slots)
+
     def _sweep(self) -> None:
         self._hop.sweep(SWEEP_IDLE_MS)
+
+    def _trim(self) -> None:
+        flow, worker = self._job.flow, self._job.worker
+        trim_kept(flow, self._redis, flow.streams[worker.source].on)
 
     def _watch(self) -> None:
         """Follow a flow that was applied anew: load the file again, and replace the children if their part changed."""

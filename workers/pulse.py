@@ -1,7 +1,8 @@
-"""Memory that a worker's parent shares with its children: what each is doing, and since when.
+"""Memory that a worker's parent shares with its children: what each is doing, since when, and whether it shall stop.
 
-A child writes, the parent reads. Every write is one aligned machine word (or the mark, which is only read once the
-child is dead), so no lock is needed that a dying child could hold for ever.
+Every write is one aligned machine word (or the mark, which is only read once the child is dead), so no lock is needed
+that a dying child could hold for ever. Children are not told to stop by a signal: a handler of ours for it would pass
+to whatever processes the user's code forks, and be in the way there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from enum import IntEnum
 
 _CALL = struct.Struct("d")  # native: one store of eight bytes, never half of one
-_STAGE = struct.Struct("q")
+_WORD = struct.Struct("q")
 _MARK_BYTES = 64
 
 
@@ -37,17 +38,26 @@ class Pulse:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._stage_at = threads * _CALL.size
-        self._mark_at = self._stage_at + _STAGE.size
+        self._stop_at = self._stage_at + _WORD.size
+        self._mark_at = self._stop_at + _WORD.size
         self._memory = mmap.mmap(-1, self._mark_at + _MARK_BYTES)
 
     @property
     def stage(self) -> Stage:
         """The child's stage."""
-        return Stage(_STAGE.unpack_from(self._memory, self._stage_at)[0])
+        return Stage(_WORD.unpack_from(self._memory, self._stage_at)[0])
 
     def reach(self, stage: Stage) -> None:
         """The child has come so far."""
-        _STAGE.pack_into(self._memory, self._stage_at, stage)
+        _WORD.pack_into(self._memory, self._stage_at, stage)
+
+    def ask_to_stop(self) -> None:
+        """The parent wants the child to finish the message in hand and end."""
+        _WORD.pack_into(self._memory, self._stop_at, 1)
+
+    def stop_asked(self) -> bool:
+        """Whether the child shall stop."""
+        return self._memory[self._stop_at] != 0
 
     def begin(self, thread: int) -> None:
         """A call of the user's handler begins in this thread."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dataflow.store.hop import LANES, Entry, Hop
 from workers import child, restart
@@ -16,6 +17,9 @@ from workers.pulse import Pulse, Stage
 
 STACKS_S = 0.3
 """How long a child that hangs has to write its stacks down before it is killed."""
+
+INTERRUPTED = (-signal.SIGTERM, -signal.SIGINT)
+"""Ends that are no message's fault: someone, or a service manager that tells every process, has ended the child."""
 
 
 class Slot:
@@ -50,11 +54,18 @@ class Slot:
         self._kill_at = 0.0
         self.pid = child.fork(job, self.consumer, self._left_by, self._pulse)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the child has loaded its handler."""
+        return bool(self.pid) and self._pulse.stage is not Stage.SETUP
+
     def ask_to_stop(self) -> None:
-        """Let the child finish the message in hand. Safe to repeat."""
+        """Let the child finish the message in hand; one that still sets up ends at once. Safe to repeat."""
         if self.pid and not self.stopping:
             self.stopping = True
-            os.kill(self.pid, signal.SIGTERM)
+            self._pulse.ask_to_stop()
+            if self._pulse.stage is Stage.SETUP:
+                os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """End the child at once, with everything that its handler has started."""
@@ -89,15 +100,14 @@ class Slot:
     def ended(self, code: int) -> Ending:
         """What the end of the child means. To be called once, after `reap`."""
         stage = self._pulse.stage
-        if self.stopping and (code == child.EXIT_OK or self._killed_by_us or stage is Stage.SETUP):
-            self.pause_s = 0.0
-            self.start_at = 0.0
-            return Ending(stopped=True, begun=_entries(self._pulse.alone()) if self._killed_by_us else [])
+        interrupted = self._killed_by_us or code in INTERRUPTED
+        if interrupted or (self.stopping and code == child.EXIT_OK):
+            self.start_at = self.pause_s = 0.0
+            return Ending(begun=_entries(self._pulse.alone()) if interrupted else [])
         self._inherit_from(stage)
         self.pause_s = restart.pause_s(self.pause_s, stage)
         self.start_at = time.monotonic() + self.pause_s
-        unusable = stage is Stage.SETUP and code == child.EXIT_UNUSABLE
-        return Ending(unusable=unusable, reason=_reason(code, stage))
+        return Ending(crash=_reason(code, stage), unusable=stage is Stage.SETUP and code == child.EXIT_UNUSABLE)
 
     def _inherit_from(self, stage: Stage) -> None:
         if stage is Stage.PROVEN:
@@ -110,17 +120,18 @@ class Slot:
             os.killpg(self.pid, signal.SIGKILL)
 
 
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How a child ended.
 
-    stopped: as it was told to; `begun` are attempts that shall not count. unusable: the handler cannot be used, so
-    another child would not do better. Else it crashed, for this `reason`.
+    crash: why, if it ended by itself; what it held is suspect, and its successor takes it. Else it was ended, what it
+    held can go back, and `begun` are attempts that shall not count.
+    unusable: the handler cannot be used, so a successor would not do better.
     """
 
-    def __init__(
-        self, *, stopped: bool = False, unusable: bool = False, reason: str = "", begun: Sequence[Entry] = ()
-    ) -> None:
-        self.stopped, self.unusable, self.reason, self.begun = stopped, unusable, reason, begun
+    crash: str = ""
+    unusable: bool = False
+    begun: Sequence[Entry] = ()
 
 
 def _group(job: Job) -> tuple[str, str, str]:
@@ -130,8 +141,6 @@ def _group(job: Job) -> tuple[str, str, str]:
 def _reason(code: int, stage: Stage) -> str:
     if stage is Stage.SETUP and code == child.EXIT_SETUP:
         return "setup of the handler failed"
-    if code == child.EXIT_OK:
-        return "it was told to stop"
     return restart.reason(code)
 
 

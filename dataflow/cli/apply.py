@@ -66,7 +66,7 @@ def _tell(site: Site, connection: str, applied: Applied, path: Path) -> None:
         f"flow {site.flow.name!r} applied to {connection} as revision {applied.revision}: "
         f"{len(streams)} streams, {readers} readers"
     )
-    for stream, group in dict.fromkeys(applied.mended):
+    for stream, group in applied.mended:
         click.echo(f"made again where it stood: {stream}/{group}")
     for name in applied.dropped:
         click.echo(f"let go of: {name}")

@@ -24,7 +24,6 @@ SUFFIXES: Mapping[str, Form] = {
 }
 """What the end of a file's name says; .json may be a list or lines."""
 
-_SNIFF_BYTES = 4096
 _BOM = b"\xef\xbb\xbf"
 _MAX_CELL = 1 << 30
 
@@ -42,12 +41,12 @@ def form_of(name: str, file: IO[bytes]) -> Form:
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
-    head = file.read(_SNIFF_BYTES).removeprefix(_BOM).lstrip()
+    first = next((line for line in file if line.removeprefix(_BOM).strip()), b"").removeprefix(_BOM).strip()
     file.seek(0)
-    if head[:1] == b"[":
+    if first[:1] == b"[":
         return "json"
-    if head[:1] == b"{":
-        return "json" if suffix == ".json" and not _is_one_object_a_line(head) else "jsonl"
+    if first[:1] == b"{":
+        return "json" if suffix == ".json" and not _is_object(first) else "jsonl"
     return "csv"
 
 
@@ -65,11 +64,11 @@ def rows(file: IO[bytes], form: Form) -> Iterator[Row]:
     return readers[form](file)
 
 
-def _is_one_object_a_line(head: bytes) -> bool:
-    """Whether the first line is an object of its own, as in JSON lines."""
+def _is_object(line: bytes) -> bool:
+    """Whether a line is an object of its own, as in JSON lines."""
     try:
-        return isinstance(json.loads(head.split(b"\n", 1)[0]), dict)
-    except ValueError:
+        return isinstance(json.loads(line), dict) and b'"messages"' not in line
+    except (ValueError, RecursionError):
         return False
 
 
@@ -136,7 +135,8 @@ def _cells(file: IO[bytes], delimiter: str) -> Iterator[Row]:
     except csv.Error as error:
         raise UserError(f"line {reader.line_num}: not CSV: {error}") from error
     finally:
-        text.detach()
+        if not file.closed:
+            text.detach()
 
 
 def _records(reader: Any, header: Sequence[str]) -> Iterator[Row]:

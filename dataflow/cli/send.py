@@ -38,6 +38,15 @@ from dataflow.flow.spec import Flow
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out instead of sending nothing.")
 @click.option("--again", is_flag=True, help="Send all as new messages, though they were sent before.")
 @click.option("--hub", "hub_url", metavar="URL", help="The hub, if it is not where the flow says.")
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a request is tried again while the flow is full or the hub away.",
+)
 @json_option
 def send(
     words: tuple[str, ...],
@@ -48,6 +57,7 @@ def send(
     skip_bad: bool,
     again: bool,
     hub_url: str | None,
+    patience_s: float,
     as_json: bool,
 ) -> None:
     """Send the messages of FILE to the hub: JSON lines, a JSON list, CSV or TSV (with a header); .gz too, - is stdin.
@@ -73,7 +83,7 @@ def send(
         identity = _identity(flow, stream, settings, form, run)
         url = hub_url or resolve(flow).hub_url
         begun = time.monotonic()
-        sent = post_all(source.rows(), checked.good, identity, _poster(url, stream, stack))
+        sent = post_all(source.rows(), checked.good, identity, _poster(url, patience_s, stream, stack))
     _tell(sent, checked.bad_rows, url, time.monotonic() - begun, as_json=as_json)
 
 
@@ -111,10 +121,10 @@ def _identity(flow: Flow, stream: str | None, settings: Sequence[str], form: For
     return "send-" + hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
-def _poster(url: str, stream: str | None, stack: ExitStack) -> Post:
+def _poster(url: str, patience_s: float, stream: str | None, stack: ExitStack) -> Post:
     from dataflow.client import Hub
 
-    hub = stack.enter_context(Hub(url))
+    hub = stack.enter_context(Hub(url, patience_s=patience_s))
     return lambda messages, key: hub.send(messages, stream=stream, idempotency_key=key).repeated > 0
 
 

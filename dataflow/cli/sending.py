@@ -121,7 +121,8 @@ class _Bar:
 
     def close(self) -> None:
         """Leave it as it is."""
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
 
 def _named(error: InvalidMessage, chunk: Chunk, sent: Sent) -> UserError:

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from dataflow import log
-from dataflow.cli.arguments import flow_argument
+from dataflow.cli.common import with_flow
 from dataflow.flow.load import load
 from dataflow.up import background
 from dataflow.up.child import rotate
@@ -19,7 +19,7 @@ from dataflow.up.screen import LiveScreen, PlainScreen
 
 
 @click.command()
-@flow_argument
+@with_flow
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; return when everything is up.")
 @click.option(
     "--hub-port",
@@ -35,7 +35,7 @@ from dataflow.up.screen import LiveScreen, PlainScreen
     help="Seconds that -d waits for everything to be up.",
 )
 @click.pass_context
-def up(ctx: click.Context, flow: Path, detach: bool, hub_port: int | None, timeout_s: float) -> None:
+def up(ctx: click.Context, flow_path: Path, detach: bool, hub_port: int | None, timeout_s: float) -> None:
     """Run everything of FLOW: embedded servers where no URL is set, the hub, the workers, the edges.
 
     Data live in `.dataflow/` beside the flow file. What ends is started again. Ctrl-C stops in order: hub, workers,
@@ -43,20 +43,20 @@ def up(ctx: click.Context, flow: Path, detach: bool, hub_port: int | None, timeo
     """
     options = ctx.find_root().params
     if detach:
-        _detached(flow, hub_port, timeout_s, options["log_level"], options["log_format"])
+        _detached(flow_path, hub_port, timeout_s, options["log_level"], options["log_format"])
         return
     console = Console()
     if not console.is_terminal:
-        run(load(flow), PlainScreen(), hub_port)
+        run(load(flow_path), PlainScreen(), hub_port)
         return
-    loaded = load(flow)
-    with _log_to_file(DataFolder.of(flow)).open("a") as file:
+    flow = load(flow_path)
+    with _log_to_file(DataFolder.of(flow_path)).open("a") as file:
         log.configure(options["log_level"], options["log_format"], file)
-        run(loaded, LiveScreen(console), hub_port)
+        run(flow, LiveScreen(console), hub_port)
 
 
 @click.command()
-@flow_argument
+@with_flow
 @click.option(
     "--timeout",
     "timeout_s",
@@ -65,20 +65,20 @@ def up(ctx: click.Context, flow: Path, detach: bool, hub_port: int | None, timeo
     show_default=True,
     help="Seconds for an orderly stop; then everything is ended at once.",
 )
-def down(flow: Path, timeout_s: float) -> None:
+def down(flow_path: Path, timeout_s: float) -> None:
     """Stop what `dataflow up` started for FLOW, in order, and wait for it. Nothing is lost."""
-    process = background.stop(DataFolder.of(flow), timeout_s)
+    process = background.stop(DataFolder.of(flow_path), timeout_s)
     said = f"stopped (pid {process.pid})" if process else "nothing runs"
-    click.echo(f"{said} in {flow.resolve().parent}", err=True)
+    click.echo(f"{said} in {flow_path.resolve().parent}", err=True)
 
 
-def _detached(flow: Path, hub_port: int | None, timeout_s: float, level: str, form: str) -> None:
-    load(flow)  # problems of the flow file are told here, not in a log
-    folder = DataFolder.of(flow)
+def _detached(flow_path: Path, hub_port: int | None, timeout_s: float, level: str, form: str) -> None:
+    load(flow_path)  # problems of the flow file are told here, not in a log
+    folder = DataFolder.of(flow_path)
     port = [] if hub_port is None else ["--hub-port", str(hub_port)]
-    arguments = ["--log-level", level, "--log-format", form, "up", str(flow.resolve()), *port]
+    arguments = ["--log-level", level, "--log-format", form, "up", str(flow_path.resolve()), *port]
     running = background.start(folder, arguments, timeout_s)
-    for line in (*addresses(running), *hints(flow.resolve(), running, folder.logs)):
+    for line in (*addresses(running), *hints(flow_path.resolve(), running, folder.logs)):
         click.echo(line)
 
 

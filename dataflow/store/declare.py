@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from dataflow.errors import FormatTooNew, NotDeclared
 from dataflow.flow.spec import Edge, Flow
-from dataflow.store.alarms import raise_alarm
+from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
+GROUP_LOST = "group-lost"
+"""Kind of the alarm of a reader whose consumer group was gone."""
 RETRY_MAX_LEN = 2**53
 """Retry streams only hold messages that were accepted before, so they are never full."""
 DEAD_MAX_LEN = 100_000
@@ -59,7 +61,8 @@ def apply(flow: Flow, redis: Client, connection: str | None = None) -> Applied:
 def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tuple[str, str]]:
     """Declare one stream with its readers; with create=False only make lost groups again.
 
-    Returns (stream, group) for every group that had been lost; each raises an alarm.
+    Returns (stream, group) for every group that had been lost; each raises an alarm, which goes when the flow is
+    applied again and nothing is lost.
     """
     keys = Keys(flow.name)
     mended = []
@@ -69,14 +72,13 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
         if answer[0] != b"OK":
             raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
         mended += [(stream, name.decode()) for name in answer[1:]]
+    mended = list(dict.fromkeys(mended))
     for _, group in mended:
-        raise_alarm(
-            redis,
-            keys,
-            "group-lost",
-            f"{stream}/{group}",
-            "its consumer group was gone from Redis and was made again where it stood",
-        )
+        text = "its consumer group was gone from Redis and was made again where it stood"
+        raise_alarm(redis, keys, GROUP_LOST, f"{stream}/{group}", text)
+    if create and not mended:
+        for group in flow.readers(stream):
+            clear_alarm(redis, keys, GROUP_LOST, f"{stream}/{group}")
     return mended
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataflow.errors import DataflowError, NotDeclared, StreamFull, UserError
 from dataflow.store.keys import Keys
-from dataflow.store.redis import Client
+from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
 MAX_MESSAGES = 1000
@@ -91,6 +91,17 @@ class Door:
         if answer[0] == b"SEEN":
             return Appended(answer[1].decode(), answer[2], repeated=True)
         raise refusal(answer, names)
+
+    def recall(self, record: Record) -> Appended | None:
+        """The first answer to a request that was stored under this key with this body; None if there is none.
+
+        Raises ServerAway, OutcomeUnknown (ask again).
+        """
+        key = self._keys.idempotency(record.key)
+        digest, request, count = call(self._redis, "HMGET", key, "digest", "request", "count")
+        if digest != record.body_digest.encode():
+            return None
+        return Appended(request.decode(), int(count), repeated=True)
 
 
 def refusal(answer: list[Any], names: Sequence[str]) -> DataflowError:

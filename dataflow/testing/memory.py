@@ -248,6 +248,13 @@ class MemoryDoor:
             self._memory.records[record.key] = (record, self._memory.now_ms() + record.ttl_s * 1000)
         return Appended(record.request_id if record else "", len(outgoing), repeated=False)
 
+    def recall(self, record: Record) -> Appended | None:
+        """The first answer to a request; see the original."""
+        try:
+            return self._known(record)
+        except KeyReused:
+            return None
+
     def _known(self, record: Record | None) -> Appended | None:
         first, until_ms = self._memory.records.get(record.key, (None, 0)) if record else (None, 0)
         if record is None or first is None or until_ms <= self._memory.now_ms():

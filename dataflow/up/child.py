@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataflow.process import ProcessId, dies_with_parent
+from dataflow.up.last_words import last_words
 
 LOG_BYTES = 10_000_000
 """A log that is longer is put aside as `<name>.log.1` when its child starts."""
@@ -18,7 +19,7 @@ LOG_BYTES = 10_000_000
 FOLDER_VARIABLE = "DATAFLOW_UP_FOLDER"
 """Marks every process below an `up` with its data folder, so that leftovers are known for sure (leftovers.py)."""
 
-_TAIL_BYTES = 4000
+_TAIL_BYTES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Child:
         self.started_at = time.monotonic()
         rotate(log)
         with log.open("ab") as out:
+            self._log_begins = out.tell()
             self._popen = subprocess.Popen(
                 program.command,
                 stdin=subprocess.DEVNULL,
@@ -89,26 +91,17 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
             self._popen.wait()
 
-    def last_line(self) -> str:
-        """The last line of its log that says something."""
-        return last_line(self.log)
+    def last_words(self) -> str:
+        """What its log says about why it ended; "" if it says nothing."""
+        with self.log.open("rb") as file:
+            file.seek(max(self._log_begins, self.log.stat().st_size - _TAIL_BYTES))
+            return last_words(file.read().decode(errors="replace").splitlines())
 
 
 def rotate(log: Path) -> None:
     """Put a log aside that has grown too long."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(log.name + ".1"))
-
-
-def last_line(log: Path) -> str:
-    """The last non-empty line of a log, "" if there is none. Reads its end only."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _in_child() -> Callable[[], None]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from dataflow.connections import resolve
+from dataflow.connections import hub_url, resolve
 from dataflow.errors import UserError
 from dataflow.flow.spec import Connection, ConnectionKind, Flow, Worker
 from dataflow.process import ProcessId
@@ -41,7 +41,7 @@ def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -
     redis = {c.name: _redis_url(last, c.name) for c in _embedded(flow, "redis")}
     warehouse = {c.name: _warehouse(last, c.name) for c in _embedded(flow, "clickhouse")}
     port = _hub_port(flow.hub_port if hub_port is None else hub_port, flow.hub_host, last)
-    return RunFile(flow=flow.name, up=ProcessId.own(), hub=f"http://{HOST}:{port}", redis=redis, warehouse=warehouse)
+    return RunFile(flow=flow.name, up=ProcessId.own(), hub=hub_url(flow, port), redis=redis, warehouse=warehouse)
 
 
 def servers(run: RunFile, folder: DataFolder) -> list[Program]:
@@ -60,7 +60,7 @@ def rooms(flow: Flow, run: RunFile) -> list[Program]:
         )
         for name, worker in flow.workers.items()
     ]
-    hub = _room("hub", STAGE_HUB, hub_answers(_port(run.hub)), "hub", path)
+    hub = _room("hub", STAGE_HUB, hub_answers(run.hub), "hub", path)
     return [*sync, *workers, hub]
 
 

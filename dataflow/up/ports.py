@@ -22,7 +22,7 @@ def free_port(preferred: int | None = None) -> int:
 
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen on this address now."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

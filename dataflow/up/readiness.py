@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -28,9 +29,10 @@ def redis_answers(url: str) -> Ready:
     return lambda pid: serving_pid(url) == pid
 
 
-def hub_answers(port: int) -> Ready:
-    """A process of the child's session listens on this port and answers that it is ready."""
-    return lambda pid: listens(pid, port) and _says_ok(f"http://127.0.0.1:{port}/readyz")
+def hub_answers(url: str) -> Ready:
+    """A process of the child's session listens on the port of this address and answers that it is ready."""
+    port = urlsplit(url).port or 80
+    return lambda pid: listens(pid, port) and _says_ok(f"{url}/readyz")
 
 
 def beats(url: Callable[[], str], keys: Keys, kind: str, name: str) -> Ready:

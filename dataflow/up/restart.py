@@ -29,10 +29,10 @@ class Restarts:
         return replace(self, count=self.count + 1, pause_s=min(backoff.most_s, self.pause_s * 2))
 
 
-def reason(returncode: int, last_line: str) -> str:
-    """Why a child ended, for people: its exit code or signal, and the last thing that it logged."""
+def reason(returncode: int, last_words: str) -> str:
+    """Why a child ended, for people: its exit code or signal, and what its log says about it."""
     how = f"by {_signal_name(-returncode)}" if returncode < 0 else f"with exit code {returncode}"
-    return f"ended {how}" + (f": {last_line}" if last_line else "")
+    return f"ended {how}" + (f": {last_words}" if last_words else "")
 
 
 def _signal_name(number: int) -> str:

@@ -76,12 +76,15 @@ class _Run:
         self._reached(self._noted_ready, "", within_s=math.inf)
 
     def stop(self) -> None:
-        """Stop everything in order."""
+        """Stop everything in order, if anything was started."""
+        if not self._supervisor.status:
+            return
         self._screen.tell("stopping; asking once more stops at once")
-        self._supervisor.stop(self._signals)
+        self._supervisor.stop(self._signals, meanwhile=lambda: self._screen.show(self._view))
         leftovers.end(self._folder.path, patience_s=1.0)
         self._publish()
         self._screen.tell("stopped")
+        self._screen.show(self._view)
 
     def _reached(self, condition: Callable[[], bool], complaint: str, within_s: float = START_S) -> bool:
         """Go on until the condition holds; False if we are told to stop before. Raises ServerAway after `within_s`."""

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -70,7 +71,10 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """One page, drawn again every second. Events stand at its foot, and in the log."""
+    """One page, drawn again every second. Events stand at its foot, and in the log.
+
+    A terminal that has gone away is no error here: the signal that comes with it stops `up` in order.
+    """
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
@@ -84,7 +88,8 @@ class LiveScreen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
 
     def tell(self, event: str) -> None:
         """A line at the foot of the page; the page is drawn again soon."""
@@ -95,7 +100,8 @@ class LiveScreen:
     def show(self, make: MakeView) -> None:
         """Draw the page if a second has passed or something happened."""
         if time.monotonic() - self._drawn_at >= _REFRESH_S:
-            self._live.update(render(make(list(self._events))), refresh=True)
+            with suppress(OSError):
+                self._live.update(render(make(list(self._events))), refresh=True)
             self._drawn_at = time.monotonic()
 
     def ready(self, view: View) -> None:

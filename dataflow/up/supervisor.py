@@ -79,23 +79,23 @@ class Supervisor:
                 if time.monotonic() >= post.due_at:
                     self._launch(post)
             elif child.returncode is not None:
-                self._put_off(post, reason(child.returncode, child.last_line()), child.ran_s)
+                self._put_off(post, reason(child.returncode, child.last_words()), child.ran_s)
             elif post.state == "starting" and post.program.ready(child.pid):
                 post.state = "running"
                 self._tell(f"{post.program.name} is ready (pid {child.pid})")
 
-    def stop(self, signals: Signals) -> None:
+    def stop(self, signals: Signals, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Stop every child, the highest stage first, and wait until all have ended.
 
         A child gets SIGTERM and its `stop_s` seconds; then it is killed. When we are asked to stop once more
-        meanwhile, all that is left is killed at once.
+        meanwhile, all that is left is killed at once. `meanwhile` is called several times a second.
         """
         patience = min(1, signals.stops)
         for stage in sorted({post.program.stage for post in self._posts}, reverse=True):
             posts = [post for post in self._posts if post.program.stage == stage]
             for post in posts:
                 post.terminate()
-            _await_ends(posts, signals, patience)
+            _await_ends(posts, signals, patience, meanwhile)
             for post in posts:
                 self._finish(post)
 
@@ -155,11 +155,12 @@ class _Post:
         return self.child is None or self.child.returncode is not None
 
 
-def _await_ends(posts: list[_Post], signals: Signals, patience: int) -> None:
+def _await_ends(posts: list[_Post], signals: Signals, patience: int, meanwhile: Callable[[], None]) -> None:
     """Wait until all have ended, their time is over, or we are asked to stop more than `patience` times."""
     deadline = time.monotonic() + max(post.program.stop_s for post in posts)
     while not all(post.ended for post in posts) and signals.stops <= patience:
         left = deadline - time.monotonic()
         if left <= 0:
             return
+        meanwhile()
         signals.wait(min(left, TICK_S))

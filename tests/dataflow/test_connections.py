@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflow import run_file
-from dataflow.connections import NotRunning, WarehouseAddress, resolve
+from dataflow.connections import NotRunning, WarehouseAddress, hub_url, resolve
 from dataflow.flow.spec import Connection, Flow
 from dataflow.process import ProcessId
 from dataflow.run_file import RunFile
@@ -97,3 +97,16 @@ def test_only_its_owner_can_read_the_run_file_and_no_repr_shows_its_key(flow: Fl
     assert "hunter2" not in repr(WAREHOUSE)
     assert "hunter2" not in repr(run_file.read(path.parent))
     assert "secret" not in repr(resolve(flow))
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("10.0.0.7", "http://10.0.0.7:80"),
+    ],
+)
+def test_a_hub_on_all_interfaces_is_asked_on_loopback(flow: Flow, host: str, url: str) -> None:
+    assert hub_url(replace(flow, hub_host=host), 80) == url

@@ -21,6 +21,7 @@ from dataflow.message import (
     MAX_NAME_BYTES,
     MAX_VALUE_BYTES,
     Codec,
+    lead,
     meta,
 )
 
@@ -144,6 +145,55 @@ def test_faults_and_encode_agree(message: Any) -> None:
         with pytest.raises(InvalidMessage) as refused:
             codec.encode(message)
         assert [fault.code for fault in refused.value.faults] == [fault.code for fault in faults]
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> tuple[dict[str, Field], list[dict[str, Any]]]:
+    """A schema and messages that have the same names, mostly of the same types."""
+    schema, first = draw(declared())
+    messages = [first]
+    for _ in range(draw(st.integers(0, 4))):
+        message = dict(first)
+        for name, field in schema.items():
+            if message[name] is not None and draw(st.booleans()):
+                message[name] = draw(
+                    VALUES[field.type] | (st.integers(-9, 9) if field.type == "float" else st.nothing())
+                )
+        messages.append(message)
+    return schema, messages
+
+
+@given(alike())
+def test_many_messages_are_written_as_each_alone(case: tuple[dict[str, Field], list[dict[str, Any]]]) -> None:
+    schema, messages = case
+    mids = [b"m-%d" % n for n in range(len(messages))]
+    for codec in (Codec(schema), FREE):
+        entries = codec.encode_all(messages, lead(mids, "hub@1"))
+        assert entries == [
+            [*meta(mid.decode(), "hub@1"), *codec.encode(message)] for mid, message in zip(mids, messages, strict=True)
+        ]
+        assert codec.encode_all(messages) == [codec.encode(message) for message in messages]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abcdef"), anything, max_size=6) | anything, max_size=4))
+def test_of_many_messages_every_fault_is_named_by_position(messages: list[Any]) -> None:
+    schema = {name: Field(kind, nullable=name in "ab") for name, kind in zip("abcdef", TYPES, strict=True)}
+    for codec in (FREE, Codec(schema)):
+        faults = [fault for index, message in enumerate(messages) for fault in codec.faults(message, index)]
+        if not faults:
+            assert len(codec.encode_all(messages)) == len(messages)
+            continue
+        with pytest.raises(InvalidMessage) as refused:
+            codec.encode_all(messages)
+        assert refused.value.faults == faults
+
+
+def test_of_many_messages_the_one_that_is_too_long_is_named() -> None:
+    half = {"v": "x" * (MAX_MESSAGE_BYTES // 2)}
+    assert len(FREE.encode_all([half] * 4)) == 4
+    with pytest.raises(InvalidMessage) as refused:
+        FREE.encode_all([half, {"v": "x" * MAX_MESSAGE_BYTES}, half])
+    assert [(fault.index, fault.code) for fault in refused.value.faults] == [(1, "too_long")]
 
 
 def test_the_text_of_every_scalar() -> None:

@@ -80,6 +80,7 @@ def test_messages_wait_for_company(running: Running) -> None:
     assert time.monotonic() - began > 0.35
     lab.fill(10)
     until(lambda: len(lab.arrived()) == 13)
+    until(lambda: lab.waiting() == 0)
     assert lab.lane_state()["seq"] == "2", "the ten went as one batch"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.workers.project import Project
 from tests.workers.rig import Rig
 from workers import fate, intake
 
@@ -44,3 +46,17 @@ def rig(make_rig: Callable[..., Rig]) -> Rig:
 def straight(make_rig: Callable[..., Rig]) -> Rig:
     """A worker with one target, so that messages keep their ids."""
     return make_rig(to=["out.stream_out"])
+
+
+@pytest.fixture
+def project(tmp_path: Path, redis_url: str) -> Iterator[Callable[..., Project]]:
+    """Makes a project from the source of its handlers; see Rig for further arguments. Its books are checked."""
+    made: list[Project] = []
+
+    def make(source: str, url: str = redis_url, **rig: Any) -> Project:
+        made.append(Project(tmp_path, url, source, **rig))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

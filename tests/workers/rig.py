@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from workers.pulse import Pulse
 IN, OUT, SIDE = "in.stream_in", "out.stream_out", "side.stream_out"
 NAME = "work"
 DEADLINE_S = 20.0
+LEASE_S = 0.2
+"""Of loops in the test's process; a flow file may not say less than a second."""
 
 FLOW = """
 flow: net
@@ -39,7 +42,7 @@ streams:
   out.stream_out: {{max_len: {max_len}, schema: {{n: int}}, keep: {{messages: 100000}}}}
   side.stream_out: {{max_len: 1000, keep: {{messages: 100000}}}}
 workers:
-  work: {{from: in.stream_in, {to}handler: "steps:handle", lease_s: 1, max_attempts: 3{more}}}
+  work: {{from: in.stream_in, {to}handler: "steps:handle", lease_s: 1{more}}}
 {workers}
 """
 
@@ -53,6 +56,7 @@ class Rig:
     Args:
         more: further keys of the worker, as they stand in the flow file.
         workers: further lines of the flow file's `workers`.
+        path: of the flow file; only its folder counts.
     """
 
     def __init__(
@@ -63,12 +67,14 @@ class Rig:
         to: Sequence[str] = (OUT, SIDE),
         max_len: int = 30000,
         workers: str = "",
+        path: Path = Path("/nowhere/flow.yml"),
     ) -> None:
         targets = f"to: [{', '.join(to)}], " if to else ""
-        more = f", {more}" if more else ""
+        more = "".join(f", {key}" for key in (more, "" if "max_attempts" in more else "max_attempts: 3") if key)
         text = FLOW.format(url=url, more=more, to=targets, max_len=max_len, workers=workers)
-        self.flow: Flow = loads(text, Path("/nowhere/flow.yml"))
-        self.worker = self.flow.workers[NAME]
+        self.text = text
+        self.flow: Flow = loads(text, path)
+        self.worker = replace(self.flow.workers[NAME], lease_s=LEASE_S)
         self.redis: Client = connect(url)
         self.keys = Keys(self.flow.name)
         self.troubles: list[DataflowError] = []
@@ -103,14 +109,14 @@ class Rig:
         trouble: Callable[[DataflowError | None], None] | None = None,
         settle_every_s: float = 0.25,
     ) -> Loop:
-        """A loop that is to be run by the test."""
+        """A loop that is to be run by the test; it reads full batches from the start."""
 
         def note(error: DataflowError | None) -> None:
             self.troubles += [] if error is None else [error]
             if trouble is not None:
                 trouble(error)
 
-        return Loop(
+        loop = Loop(
             self.flow,
             self.worker,
             hop or self.hop(),
@@ -120,6 +126,8 @@ class Rig:
             Patience(stopping, note),
             predecessors,
         )
+        loop.intake.appetite.count = self.worker.batch
+        return loop
 
     def work(self, handle: Callable[[dict[str, Any]], Any] | Handler, **loop: Any) -> None:
         """Run a loop until nothing is left to do. `handle` gets messages, or is a whole handler."""

@@ -10,15 +10,20 @@ from workers.appetite import Appetite
 def test_it_begins_small_and_grows_while_the_handler_is_fast() -> None:
     appetite = Appetite(500)
     counts = [appetite.count]
-    for _ in range(6):
+    for _ in range(10):
         appetite.ate(appetite.count, 0.001)
         counts.append(appetite.count)
-    assert counts == [16, 32, 64, 128, 256, 500, 500]
+    assert counts == [1, 2, 4, 8, 16, 32, 64, 128, 256, 500, 500]
 
 
-@pytest.mark.parametrize(("messages", "took_s", "count"), [(16, 160.0, 1), (1, 1.0, 1), (8, 1.0, 8), (1, 0.5, 2)])
+@pytest.mark.parametrize(
+    ("messages", "took_s", "count"), [(16, 160.0, 1), (1, 1.0, 1), (8, 1.0, 8), (1, 0.5, 2), (16, 1.0, 16)]
+)
 def test_a_slow_handler_gets_what_it_can_do_in_a_second(messages: int, took_s: float, count: int) -> None:
     appetite = Appetite(500)
+    for _ in range(4):
+        appetite.ate(1, 0.0)
+    assert appetite.count == 16
     appetite.ate(messages, took_s)
     assert appetite.count == count
 
@@ -45,4 +50,4 @@ def test_batch_handlers_get_full_batches() -> None:
 def test_nothing_eaten_changes_nothing() -> None:
     appetite = Appetite(500)
     appetite.ate(0, 5.0)
-    assert appetite.count == 16
+    assert appetite.count == 1

@@ -15,7 +15,7 @@ from dataflow.store.deadletters import DeadLetters
 from dataflow.store.declare import declare
 from dataflow.store.hop import Entry, Finished, Hop
 from dataflow.store.redis import call, connect
-from tests.workers.rig import IN, NAME, OUT, SIDE, Rig, until
+from tests.workers.rig import IN, LEASE_S, NAME, OUT, SIDE, Rig, until
 from workers import intake
 from workers.handlers.calls import PerMessage
 from workers.pulse import Stage
@@ -537,7 +537,7 @@ class TestFence:
         def slow(message: Message) -> Message:
             if not other:
                 other.append(1)
-                time.sleep(1.2)
+                time.sleep(LEASE_S + 0.1)
                 rig.loop(PerN(lambda n: {"n": n}), until(lambda: rig.group().waiting == 0)).run()
             return same(message)
 
@@ -597,7 +597,7 @@ class TestSuspects:
         rig.hop().read("dead", 10, 1)
         start = time.monotonic()
         rig.work(same)
-        assert time.monotonic() - start >= 0.9
+        assert time.monotonic() - start >= 0.8 * LEASE_S
         assert rig.out() == list(range(5))
 
     def test_what_was_handed_back_is_taken_at_once_and_together(self, make_rig: MakeRig) -> None:
@@ -613,7 +613,7 @@ class TestSuspects:
 
         start = time.monotonic()
         rig.work(rig.batches(handle))
-        assert (sizes, time.monotonic() - start < 0.9) == ([5], True)
+        assert (sizes, time.monotonic() - start < 0.8 * LEASE_S) == ([5], True)
 
     def test_the_pulse_names_the_entry_that_runs_alone(self, rig: Rig) -> None:
         rig.put([1])

@@ -42,6 +42,14 @@ def test_the_parent_sees_what_the_child_writes(pulse: Pulse) -> None:
     assert pulse.alone() == b"retry/18446744073709551615-18446744073709551615"
 
 
+def test_the_child_sees_that_it_shall_stop(pulse: Pulse) -> None:
+    assert not pulse.stop_asked()
+    pulse.ask_to_stop()
+    answer = Pulse(1)
+    in_child(lambda: answer.reach(Stage.READY if pulse.stop_asked() else Stage.SETUP))
+    assert answer.stage is Stage.READY
+
+
 def test_the_oldest_of_the_running_calls_counts(pulse: Pulse, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 107.0, 110.0, 110.0, 110.0])
     monkeypatch.setattr("workers.pulse.time.monotonic", lambda: next(clock))

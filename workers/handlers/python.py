@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib
+import importlib.util
 import inspect
 import logging
 import sys
@@ -20,6 +20,9 @@ from workers.handlers.calls import Awaited, PerBatch, PerMessage, Threaded
 from workers.task import Task
 
 log = logging.getLogger("dataflow.worker")
+
+OURS = ("dataflow", "message_hub", "workers", "sync")
+"""Names that a user's module cannot have: they would be taken for our packages, or ours for them."""
 
 
 def load(worker: Worker, folder: Path) -> Handler:
@@ -66,20 +69,24 @@ class UserCode:
 def find(handler: str, folder: Path) -> Any:
     """Import "module:attribute". Raises HandlerUnusable, which says what to do."""
     module_name, _, path = handler.partition(":")
+    first = module_name.partition(".")[0]
+    shadowed = _shadowed(first, folder)
+    if shadowed and first in OURS:
+        raise HandlerUnusable(f"handler {handler!r}: {shadowed}")
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        reason = _shadowed(module_name, folder) or _import_failed(module_name, folder, error)
+        reason = shadowed or _import_failed(module_name, folder, error)
         raise HandlerUnusable(f"handler {handler!r}: {reason}") from error
     target: Any = module
     for name in path.split("."):
         if not hasattr(target, name):
-            reason = _shadowed(module_name, folder) or f"{module_name!r} has no {path!r}; it has {_public(target)}"
+            reason = shadowed or f"{module_name!r} has no {path!r}; it has {_public(target)}"
             raise HandlerUnusable(f"handler {handler!r}: {reason}")
         target = getattr(target, name)
-    if shadowed := _shadowed(module_name, folder):
+    if shadowed:
         log.warning("handler %r: %s", handler, shadowed)
     return target
 
@@ -92,14 +99,18 @@ def _import_failed(module_name: str, folder: Path, error: BaseException) -> str:
     return f"importing {module_name!r} failed: {type(error).__name__}: {error}"
 
 
-def _shadowed(module_name: str, folder: Path) -> str:
+def _shadowed(first: str, folder: Path) -> str:
     """What to do when the user's file has the name of a module that comes before it; "" when it has not."""
-    first = module_name.partition(".")[0]
     own = [file for file in (folder / f"{first}.py", folder / first / "__init__.py") if file.is_file()]
-    taken = getattr(sys.modules.get(first), "__file__", None)
-    if not own or taken is None or Path(taken).resolve() in own:
+    if not own:
         return ""
-    return f"the name {first!r} already belongs to {taken}; rename {own[0]}"
+    try:
+        spec = importlib.util.find_spec(first)  # the folder is not on the path yet
+    except ValueError:  # a module that some program put together by hand
+        return ""
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() in own:
+        return ""
+    return f"the name {first!r} already belongs to {spec.origin}; rename {own[0]}"
 
 
 def _public(target: object) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, ServerFull, StreamFull, TargetBehind
-from dataflow.store.door import KeyReused, Record
+from dataflow.store.door import Appended, KeyReused, Record
 from dataflow.store.hop import Dead, Drop, Entry, Hop, Out, Outcome, Park
 from dataflow.store.lane import Frozen, Lane, Lease, LeaseHeld, Refused, content, digest
 from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, Store, drifts, message, mid, mids
@@ -77,6 +77,14 @@ class DoorContract:
         with pytest.raises(KeyReused):
             store.door().append([message(2)], record=Record("k", "other", "r2", 1, 60))
         assert mids(store) == ["m1"]
+
+    def test_a_record_is_recalled_by_the_same_body_only(self, store: Store) -> None:
+        record = Record("k", "digest", "r1", 1, 60)
+        assert store.door().recall(record) is None
+        store.door().append([message(1)], record=record)
+        assert store.door().recall(Record("k", "digest", "r2", 7, 60)) == Appended("r1", 1, repeated=True)
+        assert store.door().recall(Record("k", "other", "r2", 1, 60)) is None
+        assert store.door().recall(Record("l", "digest", "r2", 1, 60)) is None
 
     def test_a_refused_append_leaves_no_record(self, store: Store) -> None:
         put(store, *range(40))

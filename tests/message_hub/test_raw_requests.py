@@ -1,0 +1,97 @@
+"""Requests that no decent client sends, to a real hub: each is answered, none is a bug of ours or stores anything."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from dataflow.flow.load import load
+from dataflow.store.declare import apply
+from dataflow.store.keys import Keys
+from dataflow.store.redis import Client, call, connect
+from dataflow.testing.servers import RedisServer
+from tests.message_hub.support import HubProcess, message
+
+pytestmark = pytest.mark.acceptance
+
+BODY = json.dumps([message()]).encode()
+POST = b"POST /message_hub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+GET = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+SIZED = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+
+REFUSED = {
+    "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "negative length": POST + b"Content-Length: -5\r\n\r\n",
+    "length beyond numbers": POST + b"Content-Length: 99999999999999999999\r\n\r\nx",
+    "length in letters": POST + b"Content-Length: abc\r\n\r\nx",
+    "length and chunks": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "coding that is no coding": POST + b"Transfer-Encoding: gzip\r\n\r\n",
+    "chunk size that is none": POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    "chunk that does not end": POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n[]xx0\r\n\r\n",
+    "large header": POST + b"X: " + b"a" * 100_000 + b"\r\n" + SIZED,
+    "many headers": POST + b"X: a\r\n" * 500 + SIZED,
+    "media type in raw bytes": POST + b"Content-Type: \xff\xfe\r\n" + SIZED,
+    "charset in raw bytes": POST + b"Content-Type: application/json; charset*=utf-8''%ff\r\n" + SIZED,
+    "key in raw bytes": POST + b"Idempotency-Key: \xff\xfe\r\n" + SIZED,
+    "expectation": POST + b"Expect: wonders\r\n" + SIZED,
+    "empty": POST + b"Content-Length: 0\r\n\r\n",
+    "long address": GET % (b"/" + b"a" * 20_000),
+    "no such address": GET % b"/../../etc/passwd",
+    "no such method": b"BREW /message_hub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "no text": b"\x00\xff\x16\x03\x01\r\n\r\n",
+    "stream of half a letter": b"POST /streams/%ed%a0%80/messages HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + SIZED,
+}
+TAKEN = {
+    "id with a zero byte": GET % b"/messages/a%00b",
+    "id that is not UTF-8": GET % b"/messages/%ff%fe",
+    "host that is none": b"GET /livez HTTP/1.1\r\nHost: a b<>\r\nConnection: close\r\n\r\n",
+    "range": b"GET /livez HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n",
+    "options": b"OPTIONS /message_hub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "head": b"HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def hub(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    made = HubProcess(tmp_path_factory.mktemp("hub"), server.url, workers=1, threads=2)
+    apply(load(made.path), connect(server.url))
+    with made:
+        yield made
+
+
+@pytest.fixture
+def redis(server: RedisServer) -> Client:
+    return connect(server.url)
+
+
+def status(hub: HubProcess, request: bytes) -> int:
+    """Send raw bytes, close our half, and read the status of the answer."""
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=20) as link:
+        link.sendall(request)
+        link.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := link.recv(65536):
+            answer += part
+    return int(answer.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_and_nothing_stored(hub: HubProcess, redis: Client, name: str) -> None:
+    assert 400 <= status(hub, REFUSED[name]) < 500
+    assert call(redis, "XLEN", Keys("tests").stream("meter.stream_in").stream) == 0
+    assert "a request failed" not in hub.log
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_it_is_answered(hub: HubProcess, name: str) -> None:
+    assert status(hub, TAKEN[name]) == 200
+    assert "a request failed" not in hub.log
