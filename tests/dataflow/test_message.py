@@ -188,6 +188,12 @@ def test_of_many_messages_every_fault_is_named_by_position(messages: list[Any]) 
         assert refused.value.faults == faults
 
 
+def test_whole_numbers_become_decimal_ones_in_every_message_of_a_float_field() -> None:
+    codec = Codec({"f": Field("float")})
+    assert codec.encode_all([{"f": 3}, {"f": 0.5}, {"f": 10**20}]) == [[b"f", b"3.0"], [b"f", b"0.5"], [b"f", b"1e+20"]]
+    assert FREE.encode_all([{"f": 3}, {"f": 0.5}]) == [[b"f", b"3"], [b"f", b"0.5"]]
+
+
 def test_of_many_messages_the_one_that_is_too_long_is_named() -> None:
     half = {"v": "x" * (MAX_MESSAGE_BYTES // 2)}
     assert len(FREE.encode_all([half] * 4)) == 4

@@ -2,9 +2,9 @@
 
     python -m tests.sync.sinks.clickhouse.tcp_victim REDIS_URL CLICKHOUSE_URL TABLE MOMENT LEASE_S
 
-Moments: `early`, when the INSERT has not begun; `before` the lease is looked at, while the server waits for rows; `between` that and the first row; `after`
-the rows were sent and before the answer is read. Prints `there` at the moment, goes on when it gets a line, and prints
-the state in which it ended. `never` runs through.
+Moments: `early`, when the INSERT has not begun; `before` the lease is looked at, while the server waits for rows;
+`between` that and the first row; `after` the rows were sent and before the answer is read. Prints `there` at the
+moment, goes on when it gets a line, and prints the state in which it ended. `never` runs through.
 """
 
 from __future__ import annotations
