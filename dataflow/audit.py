@@ -95,7 +95,7 @@ def check_reader(stream: str, books: Books, group: GroupView) -> list[Finding]:
     """Check one reader of a stream: everything that came for it is waiting, in work or finished."""
     subject = f"{stream}/{group.name}"
     equation = "added - joined = waiting + finished"
-    left, right = _ever_added(books) - group.joined, group.waiting + group.finished
+    left, right = books.ever_added - group.joined, group.waiting + group.finished
     if not group.declared:
         text = "not declared in Redis: run `dataflow apply`"
         return [Finding("reader", subject, equation, 0, 0, "unchecked", text)]
@@ -289,13 +289,6 @@ def _table_findings(
         return [Finding("table", subject, "written = rows", whole.after, whole.after, "unchecked", counted)]
     may_repeat = any(edge.delivery == "at_least_once" for edge in edges)
     return check_table(subject, whole, *counted, may_repeat=may_repeat, alone=len(edges) == 1)
-
-
-def _ever_added(books: Books) -> int:
-    """As the scripts count it: by Redis itself, else what was counted when written or, with other writers, found."""
-    if books.added is not None:
-        return books.added
-    return max(sum(books.written.values()), books.length + books.removed)
 
 
 def _finding(

@@ -149,7 +149,7 @@ def _stream(flow: Flow, view: StreamView, client: Client) -> StreamStatus:
         connection=flow.streams[view.name].on,
         depth=view.books.length,
         max_len=view.books.max_len,
-        added=view.books.added if view.books.added is not None else view.books.length + view.books.removed,
+        added=view.books.ever_added,
         removed=view.books.removed,
         held_by=view.holders,
         missing=view.missing,

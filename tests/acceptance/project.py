@@ -56,6 +56,13 @@ class Project:
             cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, env=_environment(), check=False,
         )  # fmt: skip
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run `dataflow ...` in the folder and let it run; its output can be read at its end."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "dataflow", *arguments],
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(),
+        )  # fmt: skip
+
     def up(self) -> None:
         """`dataflow up -d`, which returns when everything is ready."""
         done = self.command("up", "-d", "--hub-port", "0")

@@ -54,6 +54,10 @@ def test_every_fault_of_every_message_is_named() -> None:
     ]
 
 
+def test_a_rec_id_is_asked_for_even_where_the_stream_declares_nothing() -> None:
+    assert faults([free_message(0), free_message(1) | {"rec_id": None}]) == [(1, "rec_id", "null")]
+
+
 def test_a_field_is_not_named_twice_for_one_fault() -> None:
     assert faults([{"task_for": "meter", "function_type": "score", "n": 1}]) == [(0, "rec_id", "missing")]
 

@@ -105,11 +105,12 @@ local function standing(stream, group, last_delivered)
   return rest[1] and rest[1][1], last_delivered
 end
 
--- How many entries of a stream come after an id. Counted from both ends in turn, so that the shorter side decides.
-local function count_after(stream, after)
+-- How many entries of a stream come after an id. Counted from both ends in turn, so that the shorter side decides; nil
+-- if that is longer than `most`, where given.
+local function count_after(stream, after, most)
   local above, below = 0, 0
   local top, bottom = '+', '-'
-  while true do
+  while not most or above < most do
     local part = redis.call('XREVRANGE', stream, top, '(' .. after, 'COUNT', CHUNK)
     above = above + #part
     if #part < CHUNK then return above end

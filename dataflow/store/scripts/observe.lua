@@ -1,12 +1,16 @@
 -- Look at a stream and its readers at one instant. Writes nothing.
 --
 -- KEYS  1 stream  2 groups  3 counts, then per group: retry stream, retry counts, parked, dead stream, dead counts
--- ARGV  1 '1': count what is undelivered; '0': believe Redis' own lag where it knows one  then per group: its name
+-- ARGV  1 '1': count what is undelivered, whatever it costs; '0': believe Redis' own lag where it knows one, else count
+--       up to MOST entries  then per group: its name
 -- Gives {books of the stream, then per group: {
---          frontier ('' if not declared), 1 if the group exists, undelivered, pending, last delivered id,
+--          frontier ('' if not declared), 1 if the group exists, undelivered (-1: too many to count), pending,
+--          last delivered id,
 --          books of its retry stream, 1 if the retry group exists, undelivered and pending there,
 --          number parked, due time of the next (ms, '' if none), books of its dead letters}}
 -- where books are {1 if the key exists, length, entries ever added ('' if Redis does not count them), flat counts}.
+local MOST = 10000
+
 local function books(stream, counts)
   local exists, ever = redis.call('EXISTS', stream), ''
   if exists == 1 then ever = as_table(redis.call('XINFO', 'STREAM', stream))['entries-added'] or '' end
@@ -17,9 +21,9 @@ end
 local function progress(stream, existing, group)
   local info = existing[group]
   if not info then return 0, 0, 0, '' end
-  local undelivered = ARGV[1] ~= '1' and info['lag']
-  if not undelivered then undelivered = count_after(stream, info['last-delivered-id']) end
-  return 1, undelivered, info['pending'], info['last-delivered-id']
+  local after = info['last-delivered-id']
+  if ARGV[1] == '1' then return 1, count_after(stream, after), info['pending'], after end
+  return 1, info['lag'] or count_after(stream, after, MOST) or -1, info['pending'], after
 end
 
 local stream, groups = KEYS[1], KEYS[2]

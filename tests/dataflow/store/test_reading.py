@@ -99,6 +99,19 @@ def test_undelivered_is_counted_from_either_side(store: RealStore, delivered: in
     assert (one.undelivered, one.pending, two.undelivered) == (5000 - delivered, delivered, 5000)
 
 
+def test_too_many_to_be_counted_are_taken_from_the_books(store: RealStore) -> None:
+    call(store.client, "HSET", store.keys.stream(IN).counts, "max_len", 100_000)
+    for first in range(0, 24_000, 1000):
+        store.door().append([message(n) for n in range(first, first + 1000)])
+    one = store.hop("one")
+    entries = [entry for _ in range(12) for entry in one.read("c", 1000, 1)]
+    one.finish("c", [(entry, Drop()) for entry in entries[:500]])
+    one.finish("c", [(entry, Park(1, 1)) for entry in entries[500:600]])
+    quick, exact = (read_stream(store.client, store.keys, IN, exact=exact).groups[0] for exact in (False, True))
+    assert quick == exact
+    assert (quick.undelivered, quick.pending, quick.parked) == (12_000, 11_400, 100)
+
+
 def test_looking_changes_nothing(store: RealStore) -> None:
     store.door().append([message(n) for n in range(3)])
     before = {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")}
