@@ -74,12 +74,27 @@ def differences(table: Table, schema: Schema | None) -> list[str]:
     ]
 
 
-def needed(table: Table | None, name: TableName, schema: Schema | None, version: tuple[int, ...]) -> list[str]:
-    """The statements that a table lacks, so that an edge can store a stream there with each row once."""
+def needed(
+    table: Table | None,
+    name: TableName,
+    schema: Schema | None,
+    version: tuple[int, ...],
+    projection: Sequence[str] | None = None,
+) -> list[str]:
+    """The statements that a table lacks, so that an edge can store a stream there with each row once.
+
+    Args:
+        table: as it is; None if there is none.
+        projection: the edge's `columns:`.
+    """
     if table is None:
         return [create_database(name), create_table(name, schema, version)]
     there = {column.name for column in table.columns}
-    statements = [add_column(name, column) for column in wanted_columns(schema, version) if column.name not in there]
+    statements = [
+        add_column(name, column)
+        for column in wanted_columns(schema, version)
+        if column.name not in there and (projection is None or column.name in (MID, *projection))
+    ]
     if version >= TOKENS_SINCE and table.keeps_rows and table.window == 0:
         statements.append(remember_blocks(name))
     return statements
