@@ -68,9 +68,7 @@ def find_faults(message: object, index: int, schema: Schema) -> Iterator[Fault]:
         if name not in message and not field.nullable:
             yield missing(index, name, field)
     if size > MAX_MESSAGE_BYTES:
-        yield fault(
-            "", "too_long", f"the message takes {size} bytes; at most {MAX_MESSAGE_BYTES} are allowed"
-        )
+        yield fault("", "too_long", f"the message takes {size} bytes; at most {MAX_MESSAGE_BYTES} are allowed")
 
 
 def name_fault(name: object) -> _Wrong | None:

@@ -24,12 +24,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
-from dataflow.errors import BatchConflict, DataflowError, Fenced, NotDeclared, TargetBehind
+from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
 from dataflow.flow.spec import Edge
 from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
 from sync import holder
 from sync.renewal import Renewal
-from sync.run import GOOD, Run, State, state_of
+from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.sink import Batch, Prepared, Refusal, Row, Sink, Verdict
 from sync.source import Rows, Source
 
@@ -127,7 +127,7 @@ class Runner:
                 state = self._move(max_batches, stop, counts)
         except _Held as held:
             state, error = "paused", str(held)
-        except DataflowError as problem:
+        except TROUBLE as problem:
             state, error = state_of(problem), str(problem)
         except BaseException:
             self._forget()
@@ -154,7 +154,7 @@ class Runner:
             return True
         try:
             self._source.release(lease)
-        except DataflowError as error:
+        except TROUBLE as error:
             log.warning("the lease of edge %s was not released: %s", self._edge.name, error)
             return False
         return True
@@ -183,15 +183,16 @@ class Runner:
 
     def _shut_out(self, sink: Sink, lease: Lease) -> Lease:
         """After a take-over: make the target refuse older runners."""
+        if self._shaken == (lease.lineage, lease.epoch):
+            return lease
         for _ in range(MOST_TRIES):
-            if self._shaken == (lease.lineage, lease.epoch):
-                return lease
             try:
                 sink.handshake(lease.lineage, lease.epoch)
             except Fenced as newer:  # the source has lost its last writes, and the target remembers them
                 lease = self._acquire(newer.epoch + 1)
             else:
                 self._shaken = lease.lineage, lease.epoch
+                return lease
         raise Fenced(f"edge {self._edge.name!r}: the target keeps seeing newer runners")
 
     def _acquire(self, least_epoch: int) -> Lease:
@@ -355,7 +356,7 @@ class Runner:
     def _remaining(self) -> int:
         try:
             return self._source.waiting(COUNT_REMAINING).count
-        except DataflowError:
+        except TROUBLE:
             return 0
 
 

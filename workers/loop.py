@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from dataflow.errors import InvalidMessage, StreamFull
+from dataflow.errors import Fault, InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.message import Codec, foreign_id
 from dataflow.store.hop import Entry, Finished, Hop, Outcome
@@ -137,6 +137,8 @@ class Loop:
             decoded = self._codec.decode(entry.fields)
         except InvalidMessage as fault:
             return Task(entry, "", "", 1, {}, fault)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process again and again
+            return Task(entry, "", "", 1, {}, InvalidMessage([Fault(0, "", "unreadable", fate.named(error))]))
         mid = decoded.mid or foreign_id(self._worker.source, origin(entry))
         return Task(entry, mid, decoded.path, decoded.attempt + 1, decoded.message)
 

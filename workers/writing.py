@@ -11,7 +11,7 @@ from dataflow.errors import InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.handler import To
 from dataflow.message import Codec, child_id, extend_path, meta
-from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome
+from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
 from workers import fate
 from workers.fate import BadOutput
 from workers.task import Failed, Filtered, Handled, Result, Task, Worked
@@ -71,11 +71,17 @@ class Writing:
         return self._failed(task, result.error, now_ms)
 
     def _failed(self, task: Task, error: BaseException, now_ms: int) -> Outcome:
-        outcome = fate.after_failure(error, task.attempt, self._worker.max_attempts, now_ms)
+        outcome = self._fate(task, error, now_ms)
         text = "message is dead" if isinstance(outcome, Dead) else "message comes back later"
         facts = {"worker": self._worker.name, "mid": task.mid, "attempt": task.attempt, "error": fate.named(error)}
         log.warning(text, extra=facts)
         return outcome
+
+    def _fate(self, task: Task, error: BaseException, now_ms: int) -> Dead | Park:
+        try:
+            return fate.after_failure(error, task.attempt, self._worker.max_attempts, now_ms)
+        except Exception as strange:  # noqa: BLE001 - the error may be of a class of the user's own
+            return fate.after_failure(strange, task.attempt, self._worker.max_attempts, now_ms)
 
     def _encode(
         self, task: Task, messages: Sequence[Mapping[str, Any] | To], now_ms: int, keeps_mid: bool

@@ -472,3 +472,15 @@ class TestLostState:
         lab.declare()
         lab.fill(5)
         assert lab.run().read == 5
+
+    def test_a_key_that_holds_something_else_is_told_and_nothing_is_lost(self, lab: Lab) -> None:
+        lab.fill(15)
+        counts = lab.keys.stream("b.stream_in").counts
+        kept = call(lab.redis, "DUMP", counts)
+        call(lab.redis, "SET", counts, "something else")
+        run = lab.run()
+        assert (run.state, run.read) == ("failed", 0)
+        assert counts in run.error
+        call(lab.redis, "RESTORE", counts, 0, kept, "REPLACE")
+        assert lab.run().state == "empty"
+        lab.each_once()
