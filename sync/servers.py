@@ -57,5 +57,5 @@ class Servers:
 
 
 def home(flow: Flow) -> str:
-    """The Redis connection where a flow keeps what belongs to no stream: its revision, alarms and heartbeats."""
-    return next(name for name, connection in flow.connections.items() if connection.kind == "redis")
+    """The Redis connection where a flow keeps what belongs to no stream: its revision and heartbeats."""
+    return flow.home
