@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from dataflow.cli import run as command
+from dataflow.flow.load import load
+from dataflow.message import Codec, meta
+from dataflow.store.door import Door, Outgoing
+from dataflow.store.keys import Keys
+from dataflow.store.redis import connect as redis_client
 from dataflow.testing.servers import ClickHouseServer
 from dataflow.warehouse import connect
+from dataflow.whereabouts import find
 from tests.sync.lab import until
 from tests.sync.sinks.clickhouse.cutter import Cutter, Point
 from tests.sync.sinks.clickhouse.tcp_lab import TcpLab, labs
@@ -114,3 +124,51 @@ def test_an_older_tables_types(lab: TcpLab, clickhouse: ClickHouseServer) -> Non
     assert [(row["name"], row["type"]) for row in described] == [
         ("_mid", "String"), ("n", "Int64"), ("_extra", "String"),
     ]  # fmt: skip
+
+
+COMMANDS = """
+flow: water
+connections:
+  main: {redis: "%s"}
+  warehouse: {clickhouse: "%s/lake"}
+streams:
+  a.stream_out: {schema: {n: int, ok: {type: bool, nullable: true}, at: datetime}}
+edges:
+  archive: {kind: s2ch, from: a.stream_out, to: warehouse.%s, create_table: true}
+"""
+
+
+def test_the_commands_on_a_server(
+    redis_url: str, own_clickhouse: ClickHouseServer, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Apply, run, ask, audit, find; the database is made, and the password never shown."""
+    flow = tmp_path / "flow.yml"
+    flow.write_text(COMMANDS % (redis_url, own_clickhouse.writer_url, "scores"))
+    loaded = load(flow)
+    keys = Keys(loaded.name)
+    assert command(["apply", str(flow)]) == 0
+    with closing(redis_client(redis_url)) as client:
+        codec = Codec(loaded.streams["a.stream_out"].schema)
+        at = datetime(2026, 1, 31, 12, 30, 15, 250000, tzinfo=UTC)
+        rows = [meta(f"m{n}", "hub@1") + codec.encode({"n": n, "ok": None if n else True, "at": at}) for n in range(5)]
+        Door(client, keys).append([Outgoing("a.stream_out", row) for row in rows])
+        assert command(["run", str(flow), "archive"]) == 0
+        capfdbinary.readouterr()
+        question = "SELECT _mid, n, ok, at FROM scores WHERE n < 2 ORDER BY n"
+        assert command(["sql", "--flow", str(flow), "--json", question]) == 0
+        assert capfdbinary.readouterr().out.splitlines() == [
+            b'{"_mid":"m0","n":0,"ok":1,"at":"2026-01-31 12:30:15"}',
+            b'{"_mid":"m1","n":1,"ok":null,"at":"2026-01-31 12:30:15"}',
+        ]
+        assert command(["audit", str(flow)]) == 0
+        assert b"unchecked" not in capfdbinary.readouterr().out
+        tables = {"warehouse": connect(own_clickhouse.url + "/lake")}
+        found = find(loaded, {"main": client}, tables, "m3")
+        assert [(place.state, place.where) for place in found.places] == [("done", "warehouse.scores")]
+        tables["warehouse"].query("INSERT INTO scores (_mid) SELECT 'm3'", write=True)
+        assert command(["audit", str(flow)]) == 1
+        own_clickhouse.kill()
+        assert command(["sql", "--flow", str(flow), "SELECT 1"]) == 3
+        said = b"".join(capfdbinary.readouterr())
+        assert b"does not answer" in said
+        assert b"w/rd" not in said and b"w%2Frd" not in said
