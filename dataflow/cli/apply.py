@@ -24,7 +24,9 @@ def apply(flow_path: Path, as_json: bool) -> None:
     kept until then. Running processes follow.
     """
     with Site(flow_path) as site:
-        done = {name: declare_flow(site.flow, client, name) for name, client in site.clients.items()}
+        clients = site.clients
+        # the home last: processes follow its revision, and find everything else in place
+        done = {name: declare_flow(site.flow, clients[name], name) for name in reversed(site.connections)}
         if as_json:
             print_json(done)
             return

@@ -53,6 +53,24 @@ def hops_stay_on_one_server(flow: Flow) -> Iterator[Finding]:
             )
 
 
+def targets_are_on_one_server(flow: Flow) -> Iterator[Finding]:
+    """F413: an edge into streams on two servers."""
+    first: dict[str, Stream] = {}
+    for end, stream in targets(flow):
+        known = first.setdefault(end.step.name, stream)
+        if end.kind == "s2s" and stream.on != known.on:
+            yield end.finding(
+                "F413",
+                ("streams", known.name, "on"),
+                ("streams", stream.name, "on"),
+                name=shown(end.step.name),
+                first=shown(known.name),
+                first_on=shown(known.on),
+                stream=shown(stream.name),
+                on=shown(stream.on),
+            )
+
+
 def requests_enter_one_server(flow: Flow) -> Iterator[Finding]:
     """F404: accepting streams on two servers."""
     accepting = list(_accepting(flow))

@@ -499,6 +499,14 @@ BAD: tuple[Bad, ...] = (
         ("'main'", "'far'"),
     ),
     Bad(
+        "an edge to two servers",
+        "F413",
+        HEAD + TWO_REDIS + "streams:\n  a.stream_in:\n  b.stream_in: {keep: {messages: 10}}\n"
+        "  c.stream_in: {on: far, keep: {messages: 10}}\nedges:\n"
+        "  x: {kind: s2s, from: a.stream_in, route: {by: size, cases: {small: b.stream_in, large: §c.stream_in}}}\n",
+        ("'b.stream_in'", "'main'", "'c.stream_in'", "'far'"),
+    ),
+    Bad(
         "requests on two servers",
         "F404",
         HEAD + TWO_REDIS + "streams:\n  a.stream_in: {accepts: {task_for: x, function_type: y}}\n  a.stream_out:\n"
