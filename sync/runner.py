@@ -255,12 +255,13 @@ class Runner:
 
     def _refuse_drift(self, lease: Lease, ids: Sequence[bytes], verdict: Verdict) -> None:
         """Many bad rows at once are no bad rows but a changed schema: nothing is sent and nothing is buried."""
-        if self._source.name == "retry" or len(ids) < DRIFT_ROWS or 2 * len(verdict.refused) <= len(ids):
+        misfits = {index: why for index, why in verdict.refused.items() if not why.foreseen}
+        if self._source.name == "retry" or len(ids) < DRIFT_ROWS or 2 * len(misfits) <= len(ids):
             return
         if lease.bury_to and id_order(ids[-1]) <= id_order(lease.bury_to):
             return
         raise self._held(
-            f"{len(verdict.refused)} of {len(ids)} messages do not fit the target ({_reasons(verdict.refused)}). "
+            f"{len(misfits)} of {len(ids)} messages do not fit the target ({_reasons(misfits)}). "
             f"Nothing was sent. Mend the target or the flow and `dataflow resume {self._edge.name}`, or add --bury to "
             "move messages that do not fit to the dead letters"
         )

@@ -34,11 +34,16 @@ Entries of other programs, which have no `_mid`, have got one: `<stream>/<entry 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why one row cannot go to the target: goes to the dead letters with the message."""
+    """Why one row cannot go to the target: goes to the dead letters with the message.
+
+    foreseen: the flow file says that such rows go there (a route without `other`), so it is no sign of a changed
+    schema. Not frozen with the batch: what is frozen was judged before.
+    """
 
     field: str
     type: str
     reason: str
+    foreseen: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

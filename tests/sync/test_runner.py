@@ -333,6 +333,11 @@ class TestRefusedRows:
         assert len(lab.arrived()) == 12
         lab.books_balance()
 
+    def test_any_number_of_routed_messages_without_a_case_is_no_drift(self, routed: Lab) -> None:
+        routed.fill(60, colour="green")
+        run = routed.run()
+        assert (run.state, run.dead) == ("empty", 60)
+
     def test_a_routed_message_without_a_case_is_one(self, routed: Lab) -> None:
         routed.fill(2, colour="red")
         routed.fill(1, colour="green")
