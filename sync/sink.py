@@ -43,7 +43,7 @@ class Refusal:
     field: str
     type: str
     reason: str
-    foreseen: bool = field(default=False, compare=False)
+    foreseen: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
