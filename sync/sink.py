@@ -16,6 +16,7 @@ Every sink passes the contract suite in `tests/sync/sink_contract.py`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
