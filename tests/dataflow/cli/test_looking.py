@@ -78,6 +78,7 @@ class TestStatus:
         lane.pause("schema drift")
         raise_alarm(site.client, site.store.keys, "edge-paused", "copy", "more than half is bad")
         beat(site.client, site.store.keys, "sync", "sync@h.1", edges={"copy": "paused"}, modes={"archive": "token"})
+        beat(site.client, site.store.keys, "worker", "one@h.2", name="one", processes=[3, 4])
         seen = site.run("status", "--json").json
         assert seen["applied"] == {"main": {"revision": 1, "current": True}}
         stream = seen["streams"][0]
@@ -88,8 +89,8 @@ class TestStatus:
             ["two", "one"],
         )
         one = stream["readers"][0]
-        numbers = ("undelivered", "in_work", "parked", "handled", "dead", "consumers")
-        assert [one[name] for name in numbers] == [4, 3, 1, 1, 1, 1]
+        numbers = ("undelivered", "in_work", "parked", "handled", "dead", "processes")
+        assert [one[name] for name in numbers] == [4, 3, 1, 1, 1, 2]
         copy, archive = seen["edges"]
         assert (copy["lag"], copy["open"], copy["paused"], copy["runner"]) == (1, 1, "schema drift", "n1")
         assert (copy["mode"], copy["state"], archive["mode"]) == ("marker", "paused", "token")

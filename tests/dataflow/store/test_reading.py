@@ -12,7 +12,6 @@ from dataflow.store.hop import Dead, Drop, Park
 from dataflow.store.live import beat
 from dataflow.store.reading import (
     read_alarms,
-    read_consumers,
     read_lanes,
     read_processes,
     read_stream,
@@ -140,18 +139,6 @@ def test_the_lanes_of_edges(store: RealStore) -> None:
     assert (view.open, view.settled, view.seq, view.position) == (None, 2, 1, frozen.last.decode())
     assert (view.holder, view.lease_left_ms) == ("", 0)
     assert (mids(store, SIDE), mids(store, LAST)) == (["m2"], [])
-
-
-def test_consumers_without_the_bench(store: RealStore) -> None:
-    store.door().append([message(n) for n in range(3)])
-    hop = store.hop("one")
-    hop.read("leaving", 1, 0)
-    hop.hand_back("leaving")
-    hop.read("staying", 1, 0)
-    (consumer,) = read_consumers(store.client, store.keys, IN, "one")
-    assert (consumer.name, consumer.pending, consumer.idle_ms < 60_000) == ("staying", 1, True)
-    assert read_consumers(store.client, store.keys, IN, "nobody") == []
-    assert read_consumers(store.client, store.keys, "nothing", "nobody") == []
 
 
 def test_alarms_and_processes(store: RealStore) -> None:
