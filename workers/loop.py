@@ -95,8 +95,11 @@ class Loop:
         return Worked(list(zip(tasks, results.each, strict=False)), results.together)
 
     def write(self, worked: Worked) -> list[tuple[Entry, Outcome]]:
-        """Step 4: results become stream entries, or the reason why not."""
-        return self._writing.outcomes(worked, time.time_ns() // 1_000_000)
+        """Step 4: results become stream entries, or the reason why not. Back-off counts by the server's clock."""
+        now_ms = time.time_ns() // 1_000_000
+        if any(isinstance(result, Failed) for _, result in worked.pairs):
+            now_ms = self._patience.until_done(self._hop.now_ms, default=now_ms)
+        return self._writing.outcomes(worked, now_ms)
 
     def settle(self, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False) -> None:
         """Step 5: one script writes, acknowledges and deletes. Repeated until Redis has said what became of it.

@@ -173,6 +173,11 @@ class Hop:
         retry = self._lanes["retry"]
         return int(self._run("wake", [self._parked, retry.stream, retry.counts], [self._group, count]))
 
+    def now_ms(self) -> int:
+        """The server's time, by which parked messages come due (ms since 1970)."""
+        seconds, micros = self._call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
     def sweep(self, idle_ms: int) -> int:
         """Remove consumers that hold nothing and were not heard of for `idle_ms`. Returns how many."""
         return sum(int(self._run("sweep", [at.stream], [self._group, idle_ms])) for at in self._lanes.values())
