@@ -30,6 +30,7 @@ def configure(level: str = "info", format: Format = "console", stream: TextIO | 
     handler.setFormatter(JsonFormatter() if format == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)  # all that it tells, our errors tell
     logging.getLogger("httpx").setLevel(max(logging.getLevelName(level.upper()), logging.WARNING))  # a line per request
 
 

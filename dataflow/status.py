@@ -18,7 +18,6 @@ from dataflow.store.reading import (
     Process,
     StreamView,
     read_alarms,
-    read_consumers,
     read_lanes,
     read_processes,
     read_streams,
@@ -56,7 +55,7 @@ class ReaderStatus:
     dead: int
     lost: int
     released: int
-    consumers: int
+    processes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def gather(flow: Flow, clients: Mapping[str, Client]) -> Status:
         flow=flow.name,
         path=str(flow.path),
         applied={name: _applied(flow, client) for name, client in clients.items()},
-        streams=tuple(_stream(flow, view, clients[flow.streams[view.name].on]) for view in views.values()),
+        streams=tuple(_stream(flow, view, processes) for view in views.values()),
         edges=tuple(_edge(edge, views[edge.source], lanes, processes) for edge in flow.edges.values()),
         processes=processes,
         alarms=tuple(read_alarms(flow, clients.values())),
@@ -143,7 +142,7 @@ def _applied(flow: Flow, client: Client) -> AppliedFlow:
     return AppliedFlow(int(revision or 0), digest == flow.digest.encode())
 
 
-def _stream(flow: Flow, view: StreamView, client: Client) -> StreamStatus:
+def _stream(flow: Flow, view: StreamView, processes: tuple[Process, ...]) -> StreamStatus:
     return StreamStatus(
         name=view.name,
         connection=flow.streams[view.name].on,
@@ -153,13 +152,12 @@ def _stream(flow: Flow, view: StreamView, client: Client) -> StreamStatus:
         removed=view.books.removed,
         held_by=view.holders,
         missing=view.missing,
-        readers=tuple(_reader(flow, view.name, group, client) for group in view.groups),
+        readers=tuple(_reader(flow, view.name, group, processes) for group in view.groups),
     )
 
 
-def _reader(flow: Flow, stream: str, group: GroupView, client: Client) -> ReaderStatus:
+def _reader(flow: Flow, stream: str, group: GroupView, processes: tuple[Process, ...]) -> ReaderStatus:
     kind: ReaderKind = "worker" if group.name in flow.workers else "edge"
-    consumers = read_consumers(client, Keys(flow.name), stream, group.name) if kind == "worker" else []
     return ReaderStatus(
         name=group.name,
         kind=kind if group.name in flow.readers(stream) else "former",
@@ -174,7 +172,7 @@ def _reader(flow: Flow, stream: str, group: GroupView, client: Client) -> Reader
         dead=group.dead,
         lost=group.lost,
         released=group.released,
-        consumers=len(consumers),
+        processes=_at_work(processes, group.name),
     )
 
 
@@ -197,6 +195,12 @@ def _edge(edge: Edge, source: StreamView, lanes: list[LaneView], processes: tupl
         runner=next((lane.holder for lane in own if lane.holder), ""),
         scheduled=edge.task is not None,
     )
+
+
+def _at_work(processes: tuple[Process, ...], worker: str) -> int:
+    """How many processes run a worker's handler, by what their parents say."""
+    parents = [one for one in processes if one.kind == "worker" and not one.gone and one.facts.get("name") == worker]
+    return sum(len(parent.facts.get("processes", ())) for parent in parents)
 
 
 def _told(processes: tuple[Process, ...], fact: str, edge: str) -> Any:

@@ -3,6 +3,8 @@
     warehouse = connect(resolve(flow).warehouse["warehouse"])
     warehouse.rows("SELECT count() AS n FROM scores WHERE flow > {least:Float64}", {"least": 3.5})
 
+A ClickHouse server is asked over its native protocol (`dataflow.clickhouse`).
+
 An embedded warehouse is answered for by the process that owns it, on a loopback socket: one frame with an `Ask` in
 JSON there, one frame with an answer back (`+` and the result, or `-` and an error in JSON).
 """
@@ -110,11 +112,14 @@ def connect(address: str | WarehouseAddress) -> Warehouse:
     """The warehouse at an address of `dataflow.connections.resolve`. Contacts nobody yet.
 
     Raises:
-        UserError: the address is one of a kind that cannot be asked.
+        UserError: the URL is not one of a ClickHouse server. It is not shown: it may hold a secret.
     """
     if isinstance(address, WarehouseAddress):
         return _OverSocket(address)
-    raise UserError("a ClickHouse server cannot be asked through `dataflow` yet: use clickhouse-client")
+    from dataflow.clickhouse.address import ServerAddress
+    from dataflow.clickhouse.server import ServerWarehouse
+
+    return ServerWarehouse(ServerAddress.read(address))
 
 
 def read_rows(result: bytes) -> list[dict[str, Any]]:

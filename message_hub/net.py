@@ -39,13 +39,12 @@ class Net:
         Raises NotRunning: an embedded server is declared, but no `dataflow up` runs.
         """
         addresses = connections.resolve(flow).redis
-        used = dict.fromkeys(stream.on for stream in flow.streams.values())
-        return cls(flow, {name: connect(addresses[name], timeout_s=timeout_s) for name in used})
+        return cls(flow, {name: connect(addresses[name], timeout_s=timeout_s) for name in flow.redis_connections})
 
     @property
     def home(self) -> Client:
         """The server that tells which flow is applied, and gets the heartbeats."""
-        return next(iter(self.redis.values()))
+        return self.redis[self.flow.home]
 
     def append(self, entries: Sequence[Outgoing], record: Record | None) -> Appended:
         """Store all entries, or none.

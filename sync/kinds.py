@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from dataflow.clickhouse.address import ServerAddress
 from dataflow.flow.spec import Edge, Flow
+from dataflow.store.keys import Keys
+from sync.claim import SourceClaim
 from sync.servers import Servers
 from sync.sink import Sink
+from sync.sinks.clickhouse.backend import Backend
 from sync.sinks.clickhouse.embedded import EmbeddedBackend
+from sync.sinks.clickhouse.server import ServerBackend
 from sync.sinks.clickhouse.sink import ClickHouseSink
 from sync.sinks.stream import StreamSink
 
@@ -22,8 +27,16 @@ def _stream(flow: Flow, edge: Edge, servers: Servers) -> Sink:
 
 
 def _clickhouse(flow: Flow, edge: Edge, servers: Servers) -> Sink:
-    backend = EmbeddedBackend(servers.warehouse(edge.connection or ""))
-    return ClickHouseSink(edge, flow.streams[edge.source].schema, backend)
+    schema = flow.streams[edge.source].schema
+    return ClickHouseSink(edge, schema, _backend(flow, edge, servers))
+
+
+def _backend(flow: Flow, edge: Edge, servers: Servers) -> Backend:
+    warehouse = servers.warehouse(edge.connection or "")
+    if isinstance(warehouse, ServerAddress):
+        source = servers.redis(flow.streams[edge.source].on)
+        return ServerBackend(warehouse, SourceClaim(source, Keys(flow.name), edge.name))
+    return EmbeddedBackend(warehouse)
 
 
 KINDS: Final[Mapping[str, MakeSink]] = {"s2s": _stream, "s2ch": _clickhouse}

@@ -7,13 +7,12 @@ import random
 import threading
 from collections.abc import Mapping
 
-from dataflow.errors import DataflowError
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.keys import Keys
 from sync.edges import runner_of, source_of
 from sync.pace import RETRY_S, Pace, due_in_s
-from sync.run import GOOD, Run, State, state_of
+from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.servers import Servers
 from sync.source import LANES, LaneName
 
@@ -45,7 +44,7 @@ class _LaneLoop:
         """Run if it is time. Returns the seconds until the next look."""
         try:
             waiting = self._source.waiting(self._min_batch)
-        except DataflowError as error:
+        except TROUBLE as error:
             return self._after(Run(state_of(error), error=str(error)))
         if waiting.paused:
             return self._after(Run("paused", error=waiting.paused))
@@ -86,7 +85,7 @@ class _LaneLoop:
             elif self._alarmed and run.state in GOOD:
                 clear_alarm(self._redis, self._keys, FAILING, self._subject)
                 self._alarmed = False
-        except DataflowError as error:
+        except TROUBLE as error:
             log.debug("the alarm of edge %s was not written: %s", self._subject, error)
 
 

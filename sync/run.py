@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from redis.exceptions import ResponseError
+
 from dataflow.errors import (
     BatchConflict,
     DataflowError,
@@ -61,7 +63,11 @@ _STATES: Final[Mapping[type[DataflowError], State]] = {
 }
 
 
-def state_of(error: DataflowError) -> State:
+TROUBLE: Final = (DataflowError, ResponseError)
+"""What a run turns into a state: our own errors, and a Redis that refuses a command (a key of another type ...)."""
+
+
+def state_of(error: Exception) -> State:
     """The state in which an error leaves a run."""
     return next((state for kind, state in _STATES.items() if isinstance(error, kind)), "failed")
 

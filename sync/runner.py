@@ -25,11 +25,11 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
 from dataflow import holder
-from dataflow.errors import BatchConflict, DataflowError, Fenced, NotDeclared, TargetBehind
+from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
 from dataflow.flow.spec import Edge
 from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
 from sync.renewal import Renewal
-from sync.run import GOOD, Run, State, state_of
+from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.sink import Batch, Prepared, Refusal, Row, Sink, Verdict
 from sync.source import Rows, Source
 
@@ -127,7 +127,7 @@ class Runner:
                 state = self._move(max_batches, stop, counts)
         except _Held as held:
             state, error = "paused", str(held)
-        except DataflowError as problem:
+        except TROUBLE as problem:
             state, error = state_of(problem), str(problem)
         except BaseException:
             self._forget()
@@ -154,7 +154,7 @@ class Runner:
             return True
         try:
             self._source.release(lease)
-        except DataflowError as error:
+        except TROUBLE as error:
             log.warning("the lease of edge %s was not released: %s", self._edge.name, error)
             return False
         return True
@@ -183,15 +183,16 @@ class Runner:
 
     def _shut_out(self, sink: Sink, lease: Lease) -> Lease:
         """After a take-over: make the target refuse older runners."""
+        if self._shaken == (lease.lineage, lease.epoch):
+            return lease
         for _ in range(MOST_TRIES):
-            if self._shaken == (lease.lineage, lease.epoch):
-                return lease
             try:
                 sink.handshake(lease.lineage, lease.epoch)
             except Fenced as newer:  # the source has lost its last writes, and the target remembers them
                 lease = self._acquire(newer.epoch + 1)
             else:
                 self._shaken = lease.lineage, lease.epoch
+                return lease
         raise Fenced(f"edge {self._edge.name!r}: the target keeps seeing newer runners")
 
     def _acquire(self, least_epoch: int) -> Lease:
@@ -254,12 +255,13 @@ class Runner:
 
     def _refuse_drift(self, lease: Lease, ids: Sequence[bytes], verdict: Verdict) -> None:
         """Many bad rows at once are no bad rows but a changed schema: nothing is sent and nothing is buried."""
-        if self._source.name == "retry" or len(ids) < DRIFT_ROWS or 2 * len(verdict.refused) <= len(ids):
+        misfits = {index: why for index, why in verdict.refused.items() if not why.foreseen}
+        if self._source.name == "retry" or len(ids) < DRIFT_ROWS or 2 * len(misfits) <= len(ids):
             return
         if lease.bury_to and id_order(ids[-1]) <= id_order(lease.bury_to):
             return
         raise self._held(
-            f"{len(verdict.refused)} of {len(ids)} messages do not fit the target ({_reasons(verdict.refused)}). "
+            f"{len(misfits)} of {len(ids)} messages do not fit the target ({_reasons(misfits)}). "
             f"Nothing was sent. Mend the target or the flow and `dataflow resume {self._edge.name}`, or add --bury to "
             "move messages that do not fit to the dead letters"
         )
@@ -355,7 +357,7 @@ class Runner:
     def _remaining(self) -> int:
         try:
             return self._source.waiting(COUNT_REMAINING).count
-        except DataflowError:
+        except TROUBLE:
             return 0
 
 

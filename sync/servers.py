@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
+from dataflow.clickhouse.address import ServerAddress
 from dataflow.connections import Resolved
 from dataflow.errors import TargetRefused
 from dataflow.flow.spec import Flow
@@ -33,13 +34,14 @@ class Servers:
                 self._clients[connection] = connect(url)
             return self._clients[connection]
 
-    def warehouse(self, connection: str) -> ChdbWarehouse:
-        """The embedded warehouse behind a connection. Raises TargetRefused: it cannot be reached from here."""
-        if isinstance(self._resolved.warehouse[connection], str):
-            raise TargetRefused(
-                f"connection {connection!r} is a ClickHouse server; this version writes to the embedded one only: "
-                "leave its URL out"
-            )
+    def warehouse(self, connection: str) -> ChdbWarehouse | ServerAddress:
+        """The embedded warehouse behind a connection, or the address of the server that it is.
+
+        Raises TargetRefused: it is embedded and not in this process. UserError: its address cannot be used.
+        """
+        address = self._resolved.warehouse[connection]
+        if isinstance(address, str):
+            return ServerAddress.read(address)
         if self._warehouse is None:
             raise TargetRefused(
                 f"connection {connection!r} is embedded: only the process of `dataflow sync` may write to it"
@@ -55,5 +57,5 @@ class Servers:
 
 
 def home(flow: Flow) -> str:
-    """The Redis connection where a flow keeps what belongs to no stream: its revision, alarms and heartbeats."""
-    return next(name for name, connection in flow.connections.items() if connection.kind == "redis")
+    """The Redis connection where a flow keeps what belongs to no stream: its revision and heartbeats."""
+    return flow.home

@@ -5,6 +5,10 @@
 `own_redis`       a server for this test alone: kill it, fill it, freeze it
 `both_redis`      a session's server for each version on this machine; the test runs once per version
 `both_redis_url`  a flushed database on it
+`clickhouse`      a clickhouse-server for the session; tests drop what they make
+`own_clickhouse`  one for this test alone
+
+A machine without clickhouse-server leaves those tests out and says so; with CI=true they fail.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.testing.servers import RedisServer
+from dataflow.testing.servers import NO_CLICKHOUSE, ClickHouseServer, RedisServer, clickhouse_binary, in_ci
 from dataflow.up import redis_server as program
 
 
@@ -30,7 +34,12 @@ def pytest_report_header() -> list[str]:
         chdb = version("chdb")
     except PackageNotFoundError:
         chdb = "missing: install the extra `embedded`"
-    return [f"redis-server: {', '.join(servers) or 'none found'}", f"chDB: {chdb}"]
+    clickhouse = clickhouse_binary() or NO_CLICKHOUSE
+    return [
+        f"redis-server: {', '.join(servers) or 'none found'}",
+        f"chDB: {chdb}",
+        f"clickhouse-server: {clickhouse}",
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +75,27 @@ def both_redis_url(both_redis: RedisServer) -> str:
     """Address of an empty database on each version."""
     _flush(both_redis)
     return both_redis.url
+
+
+@pytest.fixture(scope="session")
+def clickhouse() -> Iterator[ClickHouseServer]:
+    """One real clickhouse-server for the session."""
+    _need_clickhouse()
+    with ClickHouseServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_clickhouse() -> Iterator[ClickHouseServer]:
+    """A real clickhouse-server for one test, to be killed or frozen."""
+    _need_clickhouse()
+    with ClickHouseServer() as server:
+        yield server
+
+
+def _need_clickhouse() -> None:
+    if clickhouse_binary() is None and not in_ci():
+        pytest.skip(NO_CLICKHOUSE)
 
 
 def _flush(server: RedisServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -135,6 +136,7 @@ def _run(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> 
         trouble.handler(f"its setup fails: {fate.named(error)}")
         return EXIT_SETUP
     trouble.handler("")
+    gc.freeze()  # a model may be millions of objects, which the collector need not look through again and again
     patience = Patience(pulse.stop_asked, trouble.tell)
     pace = Pace(pulse, pulse.stop_asked)
     Loop(flow, worker, job.hop(redis), consumer, handler, pace, patience, predecessors).run()

@@ -20,4 +20,4 @@ def worker(flow: Path, name: str, processes: int | None) -> None:
     The first signal lets every process finish the message in hand; a second one ends them at once. Nothing is lost
     either way. Exit codes: 0 stopped, 1 the flow file has problems, 2 the handler cannot be used, 3 no server.
     """
-    sys.exit(Parent(flow.resolve(), name, processes).run())
+    sys.exit(Parent(flow, name, processes).run())

@@ -10,6 +10,7 @@ from dataflow.store.hop import Dead, Park
 
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
+LONGEST_RETRY_S = 366 * 86400.0
 ERROR_CHARS = 4000
 """Characters of an error that are kept with a dead letter."""
 
@@ -34,7 +35,7 @@ def after_failure(error: BaseException, attempt: int, max_attempts: int, now_ms:
     better by trying again.
     """
     if isinstance(error, Retry):
-        return Park(now_ms + int(error.after_s * 1000), attempt - 1)
+        return Park(now_ms + int(min(error.after_s, LONGEST_RETRY_S) * 1000), attempt - 1)
     if isinstance(error, Reject):
         return Dead("rejected", told(error) or "the handler rejected the message", attempt)
     if isinstance(error, InvalidMessage):

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 
-from dataflow.errors import InvalidMessage, StreamFull
+from dataflow.errors import Fault, InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.message import Codec, foreign_id
 from dataflow.store.hop import Entry, Finished, Hop, Outcome
@@ -95,8 +95,11 @@ class Loop:
         return Worked(list(zip(tasks, results.each, strict=False)), results.together)
 
     def write(self, worked: Worked) -> list[tuple[Entry, Outcome]]:
-        """Step 4: results become stream entries, or the reason why not."""
-        return self._writing.outcomes(worked, time.time_ns() // 1_000_000)
+        """Step 4: results become stream entries, or the reason why not. Back-off counts by the server's clock."""
+        now_ms = time.time_ns() // 1_000_000
+        if any(isinstance(result, Failed) for _, result in worked.pairs):
+            now_ms = self._patience.until_done(self._hop.now_ms, default=now_ms)
+        return self._writing.outcomes(worked, now_ms)
 
     def settle(self, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False) -> None:
         """Step 5: one script writes, acknowledges and deletes. Repeated until Redis has said what became of it.
@@ -137,6 +140,8 @@ class Loop:
             decoded = self._codec.decode(entry.fields)
         except InvalidMessage as fault:
             return Task(entry, "", "", 1, {}, fault)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process again and again
+            return Task(entry, "", "", 1, {}, InvalidMessage([Fault(0, "", "unreadable", fate.named(error))]))
         mid = decoded.mid or foreign_id(self._worker.source, origin(entry))
         return Task(entry, mid, decoded.path, decoded.attempt + 1, decoded.message)
 

@@ -12,6 +12,11 @@ from workers.task import Failed, Filtered, Handled, Result, Results
 
 EXPECTED = "expected a dict, a list of dicts, or None"
 
+# Tuples, and the most common first: they are asked for every message.
+_MESSAGE = (dict, To, Mapping)
+_SEVERAL = (list, tuple, Iterator)
+_PUT_OFF = (Reject, Retry)
+
 
 def result_of(returned: Any) -> Result:
     """The result for one message: dict, list (or generator) of dicts, or None for filtered.
@@ -20,9 +25,9 @@ def result_of(returned: Any) -> Result:
     """
     if returned is None:
         return Filtered()
-    if isinstance(returned, Mapping | To):
+    if isinstance(returned, _MESSAGE):
         return Handled((returned,))
-    if isinstance(returned, list | tuple | Iterator):
+    if isinstance(returned, _SEVERAL):
         return Handled([_message(item) for item in returned])
     raise BadOutput(f"the handler returned {_shown(returned)}: {EXPECTED}")
 
@@ -55,7 +60,7 @@ def results_of_batch(returned: Any, n: int, *, aggregate: bool) -> Results:
 def _items(returned: Any) -> list[Any] | None:
     if returned is None:
         return []
-    return list(returned) if isinstance(returned, list | tuple | Iterator) else None
+    return list(returned) if isinstance(returned, _SEVERAL) else None
 
 
 def _rows(returned: Any) -> list[tuple[Any, Any]] | None:
@@ -95,12 +100,12 @@ def _is_pair(item: Any) -> bool:
         isinstance(item, tuple)
         and len(item) == 2
         and isinstance(item[0], SupportsIndex)
-        and isinstance(item[1], Mapping | To)
+        and isinstance(item[1], _MESSAGE)
     )
 
 
 def _result_in_batch(item: Any) -> Result:
-    if isinstance(item, Reject | Retry):
+    if isinstance(item, _PUT_OFF):
         return Failed(item)
     try:
         return result_of(item)
@@ -109,7 +114,7 @@ def _result_in_batch(item: Any) -> Result:
 
 
 def _message(item: Any) -> Mapping[str, Any] | To:
-    if isinstance(item, Mapping | To):
+    if isinstance(item, _MESSAGE):
         return item
     raise BadOutput(f"the handler returned a list with {_shown(item)} in it: {EXPECTED}")
 

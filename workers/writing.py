@@ -11,7 +11,7 @@ from dataflow.errors import InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.handler import To
 from dataflow.message import Codec, child_id, extend_path, meta
-from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome
+from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
 from workers import fate
 from workers.fate import BadOutput
 from workers.task import Failed, Filtered, Handled, Result, Task, Worked
@@ -27,6 +27,7 @@ MAX_BYTES_OF_ONE = 32 * 1024 * 1024
 class Target(NamedTuple):
     """A stream that results go to: its number for `Hop.finish`, how it is written, its room."""
 
+    name: str
     number: int
     codec: Codec
     max_len: int
@@ -38,9 +39,10 @@ class Writing:
     def __init__(self, flow: Flow, worker: Worker) -> None:
         self._worker = worker
         self._targets = {
-            name: Target(number, Codec(flow.streams[name].schema), flow.streams[name].max_len)
+            name: Target(name, number, Codec(flow.streams[name].schema), flow.streams[name].max_len)
             for number, name in enumerate(worker.targets)
         }
+        self._first = self._targets[worker.targets[0]] if worker.targets else None
         self._keeps_mid = flow.keeps_mid(worker.name)
 
     def outcomes(self, worked: Worked, now_ms: int) -> list[tuple[Entry, Outcome]]:
@@ -59,8 +61,6 @@ class Writing:
         return len(outcomes)
 
     def _outcome(self, task: Task, result: Result, now_ms: int, keeps_mid: bool) -> Outcome:
-        if isinstance(result, Filtered):
-            return Drop()
         if isinstance(result, Handled):
             try:
                 return Out(self._encode(task, result.messages, now_ms, keeps_mid))
@@ -68,14 +68,20 @@ class Writing:
                 result = Failed(BadOutput(f"the handler's output does not fit: {error}"))
             except Exception as error:  # noqa: BLE001 - the output may be of a class of the user's own
                 result = Failed(BadOutput(f"the handler's output cannot be read: {fate.named(error)}"))
-        return self._failed(task, result.error, now_ms)
+        return Drop() if isinstance(result, Filtered) else self._failed(task, result.error, now_ms)
 
     def _failed(self, task: Task, error: BaseException, now_ms: int) -> Outcome:
-        outcome = fate.after_failure(error, task.attempt, self._worker.max_attempts, now_ms)
+        outcome = self._fate(task, error, now_ms)
         text = "message is dead" if isinstance(outcome, Dead) else "message comes back later"
         facts = {"worker": self._worker.name, "mid": task.mid, "attempt": task.attempt, "error": fate.named(error)}
         log.warning(text, extra=facts)
         return outcome
+
+    def _fate(self, task: Task, error: BaseException, now_ms: int) -> Dead | Park:
+        try:
+            return fate.after_failure(error, task.attempt, self._worker.max_attempts, now_ms)
+        except Exception as strange:  # noqa: BLE001 - the error may be of a class of the user's own
+            return fate.after_failure(strange, task.attempt, self._worker.max_attempts, now_ms)
 
     def _encode(
         self, task: Task, messages: Sequence[Mapping[str, Any] | To], now_ms: int, keeps_mid: bool
@@ -90,28 +96,28 @@ class Writing:
         return entries
 
     def _entry(self, message: Mapping[str, Any] | To, mid: str, path: str) -> tuple[int, list[bytes]]:
-        stream = self._address(message)
-        target = self._targets[stream]
-        body = message.message if isinstance(message, To) else message
-        return target.number, meta(mid, path) + target.codec.encode(body)
+        if isinstance(message, To):
+            target, message = self._target(message.stream), message.message
+        else:
+            target = self._first or self._target(None)
+        return target.number, meta(mid, path) + target.codec.encode(message)
 
-    def _address(self, message: Mapping[str, Any] | To) -> str:
+    def _target(self, stream: str | None) -> Target:
         targets = self._worker.targets
         if not targets:
             raise BadOutput("the handler returned a message, but the worker has no `to` in the flow file")
-        if not isinstance(message, To):
-            return targets[0]
-        if message.stream not in self._targets:
-            raise BadOutput(f"To({message.stream!r}, ...) is not among the worker's targets {list(targets)}")
-        return message.stream
+        name = targets[0] if stream is None else stream
+        if name not in self._targets:
+            raise BadOutput(f"To({stream!r}, ...) is not among the worker's targets {list(targets)}")
+        return self._targets[name]
 
     def _check_number(self, messages: Sequence[Mapping[str, Any] | To]) -> None:
         if len(messages) > MAX_OUTPUTS_OF_ONE:
             raise BadOutput(f"{len(messages)} messages out of one; at most {MAX_OUTPUTS_OF_ONE} are written at once")
-        for stream, n in Counter(map(self._address, messages)).items():
-            max_len = self._targets[stream].max_len
-            if n > max_len:
-                raise BadOutput(f"{n} messages at once never fit into {stream!r} (max_len {max_len})")
+        targets = Counter(self._target(message.stream if isinstance(message, To) else None) for message in messages)
+        for target, n in targets.items():
+            if n > target.max_len:
+                raise BadOutput(f"{n} messages at once never fit into {target.name!r} (max_len {target.max_len})")
 
 
 def _needed(outcome: Outcome, target: int | None) -> int:

@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "send": LazyCommand("dataflow.cli.send:send", "Send messages from a file or stdin (JSON lines, CSV) to the hub."),
     "tail": LazyCommand("dataflow.cli.tail:tail", "Print the messages of a stream as they come."),
     "sql": LazyCommand("dataflow.cli.sql:sql", "Ask a flow's warehouse."),
+    "ddl": LazyCommand("sync.ddl_command:ddl", "Print the statements that an edge's table needs."),
     "dlq": LazyCommand("dataflow.cli.dlq:dlq", "List, show and replay dead letters."),
     "audit": LazyCommand("dataflow.cli.audit:audit", "Check that no message was lost or doubled."),
     "release": LazyCommand(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from dataflow import run_file
 from dataflow.cli.arguments import json_option
 from dataflow.cli.common import Site, flow_option, print_json, split_flow, with_flow
 from dataflow.errors import UnknownName, UserError
+from dataflow.flow.spec import Flow
 from dataflow.store.declare import Applied, declared_streams, undeclare
 from dataflow.store.declare import apply as declare_flow
 from dataflow.store.reading import read_stream
@@ -21,15 +24,19 @@ def apply(flow_path: Path, as_json: bool) -> None:
     """Write the declared streams and readers of FLOW to Redis.
 
     It can be repeated at any time. A reader that the flow no longer has is let go of when no message waits for it, and
-    kept until then. Running processes follow.
+    kept until then. Running processes follow; what they cannot follow is said.
     """
     with Site(flow_path) as site:
-        done = {name: declare_flow(site.flow, client, name) for name, client in site.clients.items()}
+        clients = site.clients
+        # the home last: processes follow its revision, and find everything else in place
+        done = {name: declare_flow(site.flow, clients[name], name) for name in reversed(site.connections)}
         if as_json:
             print_json(done)
             return
         for name, applied in done.items():
             _tell(site, name, applied, flow_path)
+        for line in _left_to_restart(site.flow):
+            click.echo(line)
 
 
 @click.command()
@@ -75,6 +82,18 @@ def _tell(site: Site, connection: str, applied: Applied, path: Path) -> None:
             f"kept: {held.stream}/{held.group}, which the flow no longer has, for {held.waiting} messages wait for it. "
             f"Put it back to handle them, or drop them: dataflow release {path} {held.stream}/{held.group}"
         )
+
+
+def _left_to_restart(flow: Flow) -> Iterator[str]:
+    """What a running `up` cannot follow by itself: it goes on with the workers that it began with."""
+    run = run_file.read(run_file.data_folder(flow.path))
+    if run is None or not run.in_force:
+        return
+    running = {name.removeprefix("worker.") for name in run.children if name.startswith("worker.")}
+    changed = [f"starts worker {name}" for name in flow.workers if name not in running]
+    changed += [f"ends worker {name}" for name in sorted(running - set(flow.workers))]
+    if changed:
+        yield f"restart `dataflow up` (pid {run.up.pid}) to follow: that {', '.join(changed)}"
 
 
 def _former(site: Site, name: str) -> tuple[str, str, str]:

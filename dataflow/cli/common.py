@@ -78,7 +78,7 @@ class Site:
     @property
     def connections(self) -> list[str]:
         """Names of the Redis connections that have streams, in the order of the streams."""
-        return list(dict.fromkeys(stream.on for stream in self.flow.streams.values()))
+        return list(self.flow.redis_connections)
 
     @property
     def clients(self) -> dict[str, Client]:

@@ -124,7 +124,7 @@ def _reader_row(letters: DeadLetters, stream: str, reader: str) -> dict[str, Any
     oldest = moment(sample[0].died_ms) if sample else ""
     return {
         "reader": reader, "stream": stream, "letters": letters.count(), "oldest": oldest,
-        "reasons": dict(reasons.most_common(3)),
+        "reasons": dict(reasons.most_common()),
     }  # fmt: skip
 
 

@@ -122,11 +122,11 @@ def _reader_name(reader: ReaderStatus) -> Text:
 def _reader_numbers(reader: ReaderStatus) -> list[Text]:
     calm = (reader.undelivered, reader.in_work, reader.coming_back, reader.parked, reader.handled, reader.filtered)
     bad = (reader.dead, reader.lost, reader.released)
-    consumers = number(reader.consumers) if reader.kind == "worker" else ""
+    processes = number(reader.processes) if reader.kind == "worker" else ""
     return [
         *(Text(number(n)) for n in calm),
         *(Text(number(n), style="red" if n else "") for n in bad),
-        Text(consumers),
+        Text(processes),
     ]
 
 

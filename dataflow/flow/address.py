@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from dataflow.clickhouse.address import ServerAddress
+from dataflow.errors import UserError
 from dataflow.flow.kind import VARIABLE, Place, Schema, wrong
 from dataflow.flow.spec import EMBEDDED, ConnectionKind
 from dataflow.flow.tree import Leaf, Node
@@ -53,9 +55,19 @@ class Address:
                 _ = parts.port
         except ValueError:
             return "host or port cannot be read"
-        return None if where else "it names no host"
+        if not where:
+            return "it names no host"
+        return _fault_of_clickhouse(url) if self.server == "clickhouse" else None
 
     def schema(self) -> Schema:
         """The scheme only."""
         schemes = "|".join(re.escape(scheme) for scheme in _SCHEMES[self.server])
         return {"anyOf": [{"const": EMBEDDED}, {"type": "string", "pattern": f"^({schemes})://"}, VARIABLE]}
+
+
+def _fault_of_clickhouse(url: str) -> str | None:
+    try:
+        ServerAddress.read(url)
+    except UserError as error:
+        return str(error)
+    return None

@@ -138,8 +138,12 @@ CODES: dict[str, Code] = {
         "add `batch_handler: list` or `batch_handler: dataframe`, or remove `aggregate`",
     ),
     "F412": Code("min_batch {min_batch} of edge {name} exceeds its batch of {batch}", "lower min_batch or raise batch"),
-    "F413": Code("the schedule of edge {name} cannot be followed: {reason}", "correct the schedule"),
-    "F414": Code("the scheduler has no such time zone: {reason}", "correct it, or leave it out"),
+    "F413": Code(
+        "edge {name} leads to {first} on {first_on} and to {stream} on {on}: a batch arrives at all targets or at none",
+        "put the targets of one edge on one connection, and edges of kind s2s behind them",
+    ),
+    "F414": Code("the schedule of edge {name} cannot be followed: {reason}", "correct the schedule"),
+    "F415": Code("the scheduler has no such time zone: {reason}", "correct it, or leave it out"),
     # -- the code around the file
     "F501": Code(
         "worker {name} has the handler {handler}, but there is no module {module}",

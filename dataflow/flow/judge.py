@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     net.streams_are_read,
     net.batches_fit,
     net.hops_stay_on_one_server,
+    net.targets_are_on_one_server,
     net.requests_enter_one_server,
     net.requests_have_one_way,
     net.no_circles,

@@ -54,6 +54,24 @@ def hops_stay_on_one_server(flow: Flow) -> Iterator[Finding]:
             )
 
 
+def targets_are_on_one_server(flow: Flow) -> Iterator[Finding]:
+    """F413: an edge into streams on two servers."""
+    first: dict[str, Stream] = {}
+    for end, stream in targets(flow):
+        known = first.setdefault(end.step.name, stream)
+        if end.kind == "s2s" and stream.on != known.on:
+            yield end.finding(
+                "F413",
+                ("streams", known.name, "on"),
+                ("streams", stream.name, "on"),
+                name=shown(end.step.name),
+                first=shown(known.name),
+                first_on=shown(known.on),
+                stream=shown(stream.name),
+                on=shown(stream.on),
+            )
+
+
 def requests_enter_one_server(flow: Flow) -> Iterator[Finding]:
     """F404: accepting streams on two servers."""
     accepting = list(_accepting(flow))
@@ -162,7 +180,7 @@ def least_batches_fit(flow: Flow) -> Iterator[Finding]:
 
 
 def schedules_can_run(flow: Flow) -> Iterator[Finding]:
-    """F413: values under `task` that no clock can follow."""
+    """F414: values under `task` that no clock can follow."""
     for edge in flow.edges.values():
         if edge.task:
             path: Where = ("edges", edge.name, "task")
@@ -170,7 +188,7 @@ def schedules_can_run(flow: Flow) -> Iterator[Finding]:
                 trigger(edge.task)
             except BadSchedule as error:
                 because = tuple((*path, *part) for part in _parts(edge.task))
-                yield Finding("F413", path, {"name": shown(edge.name), "reason": str(error)}, because=because)
+                yield Finding("F414", path, {"name": shown(edge.name), "reason": str(error)}, because=because)
 
 
 def _parts(schedule: Mapping[str, object]) -> Iterator[Where]:
@@ -184,13 +202,13 @@ def _parts(schedule: Mapping[str, object]) -> Iterator[Where]:
 
 
 def the_zone_is_known(flow: Flow) -> Iterator[Finding]:
-    """F414: a time zone that nobody knows."""
+    """F415: a time zone that nobody knows."""
     if not flow.scheduler.timezone:
         return
     try:
         zone(flow.scheduler.timezone)
     except BadSchedule as error:
-        yield Finding("F414", ("scheduler", "timezone"), {"reason": str(error)})
+        yield Finding("F415", ("scheduler", "timezone"), {"reason": str(error)})
 
 
 def _accepting(flow: Flow) -> Iterator[Stream]:

@@ -167,6 +167,16 @@ class Flow:
         """Whether the flow needs a scheduler: an edge has a `task`, or the file has a section `scheduler`."""
         return self.scheduler.declared or any(edge.task is not None for edge in self.edges.values())
 
+    @property
+    def redis_connections(self) -> tuple[str, ...]:
+        """The Redis connections that hold streams, in the order of the streams. The flow is applied to each."""
+        return tuple(dict.fromkeys(stream.on for stream in self.streams.values()))
+
+    @property
+    def home(self) -> str:
+        """The Redis connection with what belongs to no stream: the revision that processes follow, heartbeats."""
+        return self.redis_connections[0]
+
     def readers(self, stream: str) -> tuple[str, ...]:
         """Names of the consumer groups declared on a stream: its workers, then its edges. Order as written."""
         workers = [w.name for w in self.workers.values() if w.source == stream]

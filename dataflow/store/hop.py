@@ -94,9 +94,13 @@ class Hop:
         self._stream = stream
 
     def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
-        """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`."""
+        """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
+
+        With block_ms 0 it does not wait (to Redis, BLOCK 0 is to wait for ever).
+        """
+        wait = ("BLOCK", block_ms) if block_ms > 0 else ()
         reply = self._call(
-            "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, "BLOCK", block_ms,
+            "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait,
             "STREAMS", self._lanes["main"].stream, self._lanes["retry"].stream, ">", ">",
         )  # fmt: skip
         if not reply:
@@ -168,6 +172,11 @@ class Hop:
         """Move parked messages whose time has come to the retry lane. Returns how many."""
         retry = self._lanes["retry"]
         return int(self._run("wake", [self._parked, retry.stream, retry.counts], [self._group, count]))
+
+    def now_ms(self) -> int:
+        """The server's time, by which parked messages come due (ms since 1970)."""
+        seconds, micros = self._call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
 
     def sweep(self, idle_ms: int) -> int:
         """Remove consumers that hold nothing and were not heard of for `idle_ms`. Returns how many."""

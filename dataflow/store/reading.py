@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from dataflow.flow.spec import Flow
 from dataflow.store.alarms import Alarm, alarms
 from dataflow.store.hop import LANES, LaneName
@@ -61,15 +59,6 @@ class Books:
     def written(self) -> dict[str, int]:
         """Entries by who wrote them: writer -> number."""
         return {name.removeprefix(_WRITER): n for name, n in self.counts.items() if name.startswith(_WRITER)}
-
-
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """One process of a group: what it holds, and for how long it has not been heard of (ms)."""
-
-    name: str
-    pending: int
-    idle_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,19 +228,6 @@ def read_tallies(redis: Client, keys: Keys, streams: Sequence[str], edges: Seque
     counts = {name: _counts(next(answers)) for name in streams}
     lanes = {edge: tuple(filter(None, [_lane(edge, lane, next(answers), now_ms) for lane in LANES])) for edge in edges}
     return Tallies(counts, lanes)
-
-
-def read_consumers(redis: Client, keys: Keys, stream: str, group: str) -> list[Consumer]:
-    """The consumers of a group on its stream, without the bench; none if the group is missing."""
-    try:
-        rows = call(redis, "XINFO", "CONSUMERS", keys.stream(stream).stream, group)
-    except ResponseError as error:
-        if "NOGROUP" in str(error) or "no such key" in str(error):
-            return []
-        raise
-    found = [_table(row) for row in rows]
-    consumers = [Consumer(row["name"].decode(), int(row["pending"]), int(row["idle"])) for row in found]
-    return [consumer for consumer in consumers if consumer.name != BENCH]
 
 
 def read_lanes(flow: Flow, clients: Mapping[str, Client]) -> list[LaneView]:

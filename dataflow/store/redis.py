@@ -12,7 +12,15 @@ from typing import Any
 import redis
 from hiredis import pack_command
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import TimeoutError as LinkTimeout
 from redis.retry import Retry
@@ -20,6 +28,10 @@ from redis.retry import Retry
 from dataflow.errors import OutcomeUnknown, ServerAway, ServerFull
 
 Client = redis.Redis
+
+_NOT_NOW = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
+_NOT_NOW_CODES = ("READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "CLUSTERDOWN ", "TRYAGAIN ")
+"""What a server answers before it does anything, as long as something is not as it should be."""
 
 
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
@@ -49,7 +61,8 @@ def call(client: Client, *args: Any) -> Any:
             look at each of what may be ten thousand.
 
     Raises:
-        ServerAway: no connection, or the server is still loading; the command was not carried out.
+        ServerAway: no connection, or the server is loading, or takes no writes just now (it is a replica, its disk
+            fails, a script keeps it busy); the command was not carried out.
         OutcomeUnknown: the connection broke or timed out after sending; it may have been carried out.
         ServerFull: the server is at maxmemory; nothing was written.
         redis.exceptions.ResponseError: the server refused the command.
@@ -65,10 +78,7 @@ def call(client: Client, *args: Any) -> Any:
     except BusyLoadingError as error:
         raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
     except ResponseError as error:
-        # Redis 7 says OOM as the error's code; 6.2 in the text of a script's error.
-        if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):
-            raise ServerFull(f"Redis at {address(client)} is at its memory limit; nothing was written") from error
-        raise
+        raise _refusal(client, error) from error
     except (LinkError, LinkTimeout, OSError) as error:
         link.disconnect()  # type: ignore[no-untyped-call]
         raise OutcomeUnknown(
@@ -79,6 +89,16 @@ def call(client: Client, *args: Any) -> Any:
         raise
     finally:
         pool.release(link)
+
+
+def _refusal(client: Client, error: ResponseError) -> Exception:
+    """What a refused command means. Redis 7 begins the text of a script's error with its code, 6.2 has it inside."""
+    text = str(error)
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
+        return ServerFull(f"Redis at {address(client)} is at its memory limit; nothing was written")
+    if isinstance(error, _NOT_NOW) or any(code in text for code in _NOT_NOW_CODES):
+        return ServerAway(f"Redis at {address(client)} takes no writes just now: {text}")
+    return error
 
 
 def address(client: Client) -> str:

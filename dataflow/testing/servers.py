@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from dataflow.clickhouse.address import ServerAddress
+from dataflow.clickhouse.link import Link
+from dataflow.errors import DataflowError
 from dataflow.process import dies_with_parent
-from dataflow.up import mongo_server, redis_server
+from dataflow.up import redis_server
 from dataflow.up.ports import free_port
-from dataflow.up.readiness import mongo_answers
 
 _START_S = 15.0
 _PORTS_TO_TRY = 5
@@ -137,15 +142,7 @@ class RedisServer:
 
     def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signum)
-        process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(timeout=_START_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _ended(process, signum)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -162,19 +159,32 @@ class RedisServer:
             self._folder = None
 
 
-class MongoServer:
-    """A real MongoDB-wire server over SQLite, as a context manager; the one that `dataflow up` starts.
+class ClickHouseServer:
+    """A real clickhouse-server in a folder of its own, as a context manager.
 
-    Documents survive `kill` and `start` and are gone after the context ends. Enter it in the main thread.
+    Debian's package is enough: its program is run as a plain process with its own configuration, and no service. Data
+    survive `kill` and `restart` and are gone after the context ends. Enter it in the main thread: the server ends with
+    the thread that started it.
+
+    Users: `default` without a password, `writer` with the password `WRITER_PASSWORD`.
+
+    Args:
+        binary: the program; None for the one of this machine.
     """
 
-    def __init__(self) -> None:
+    WRITER_PASSWORD = "p@ss:w/rd"
+
+    def __init__(self, binary: Path | None = None) -> None:
+        found = binary or clickhouse_binary()
+        if found is None:
+            raise RuntimeError(NO_CLICKHOUSE)
+        self.binary = found
         self.port = 0
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="dataflow-mongo-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="dataflow-clickhouse-"))
         try:
             self.start()
         except BaseException:
@@ -189,45 +199,161 @@ class MongoServer:
 
     @property
     def url(self) -> str:
-        """Its address; the same after a restart."""
-        return mongo_server.url(self.port)
+        """Its address, for the user who needs no password; the same after a restart."""
+        return f"clickhouse://{redis_server.HOST}:{self.port}"
+
+    @property
+    def writer_url(self) -> str:
+        """Its address for the user with a password."""
+        return f"clickhouse://writer:{quote(self.WRITER_PASSWORD, safe='')}@{redis_server.HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        return self._running().pid
+
+    @property
+    def folder(self) -> Path:
+        """Its data folder, log included. Only inside the context."""
+        if self._folder is None:
+            raise RuntimeError("this ClickHouseServer is outside its context: use `with ClickHouseServer() as server`")
+        return self._folder
 
     def start(self) -> None:
         """Start it and wait until it answers; on the port that it had before, if any."""
-        if self._folder is None:
-            raise RuntimeError("this MongoServer is outside its context")
-        self.port = self.port or free_port()
-        log = self._folder / "mongo.log"
-        with log.open("ab") as out:
+        ports = [self.port] if self.port else [free_port() for _ in range(_PORTS_TO_TRY)]
+        for port in ports:
+            if self._start_on(port):
+                self.port = port
+                return
+        raise RuntimeError(f"clickhouse-server did not start:\n{self._log()}")
+
+    def stop(self) -> None:
+        """End it in an orderly way (SIGTERM) and wait for that. Safe when it is stopped."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL) and wait for that."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """`stop` and `start` on the same port with the same data."""
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Let it stand still (SIGSTOP): connections stay open and nothing is answered."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def _start_on(self, port: int) -> bool:
+        config = self.folder / "config.xml"
+        config.write_text(_CLICKHOUSE_CONFIG.format(folder=self.folder, host=redis_server.HOST, port=port))
+        users = _CLICKHOUSE_USERS.format(host=redis_server.HOST, password=self.WRITER_PASSWORD)
+        (self.folder / "users.xml").write_text(users)
+        with (self.folder / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
-                mongo_server.command(self._folder, self.port),
+                [str(self.binary), *_CLICKHOUSE_ARGUMENTS.get(self.binary.name, ()), f"--config-file={config}"],
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
                 start_new_session=True,
                 preexec_fn=dies_with_parent(signal.SIGKILL),
             )
-        answers = mongo_answers(self.url, self.port)
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + _CLICKHOUSE_START_S
         while self._process.poll() is None and time.monotonic() < deadline:
-            if answers(self._process.pid):
-                return
-            time.sleep(0.02)
+            if _clickhouse_answers(port):
+                return True
+            time.sleep(0.05)
         self.kill()
-        raise RuntimeError(f"the MongoDB did not start:\n{log.read_text(errors='replace')}")
+        return False
 
-    def kill(self) -> None:
-        """End it as a crash would (SIGKILL) and wait for that. Safe when it does not run."""
+    def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        _ended(process, signum)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("this ClickHouseServer is not running: call start()")
+        return self._process
+
+    def _log(self) -> str:
+        return "\n".join(path.read_text(errors="replace")[-4000:] for path in sorted(self.folder.glob("*.log")))
 
     def _leave(self) -> None:
         self.kill()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+NO_CLICKHOUSE = "there is no clickhouse-server on this machine (Debian: apt-get install clickhouse-server)"
+
+_CLICKHOUSE_START_S = 60.0
+_CLICKHOUSE_ARGUMENTS = {"clickhouse": ("server",)}
+_CLICKHOUSE_CONFIG = """<yandex>
+  <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/errors.log</errorlog></logger>
+  <listen_host>{host}</listen_host>
+  <tcp_port>{port}</tcp_port>
+  <path>{folder}/data/</path>
+  <tmp_path>{folder}/tmp/</tmp_path>
+  <user_files_path>{folder}/files/</user_files_path>
+  <format_schema_path>{folder}/schemas/</format_schema_path>
+  <users_config>users.xml</users_config>
+  <default_profile>default</default_profile>
+  <default_database>default</default_database>
+  <timezone>UTC</timezone>
+  <mark_cache_size>67108864</mark_cache_size>
+</yandex>
+"""
+_CLICKHOUSE_USERS = """<yandex>
+  <profiles><default/></profiles>
+  <quotas><default/></quotas>
+  <users>
+    <default>
+      <password></password><networks><ip>{host}</ip></networks><profile>default</profile><quota>default</quota>
+    </default>
+    <writer>
+      <password>{password}</password><networks><ip>{host}</ip></networks>
+      <profile>default</profile><quota>default</quota>
+    </writer>
+  </users>
+</yandex>
+"""
+
+
+def clickhouse_binary() -> Path | None:
+    """The clickhouse-server of this machine; None if there is none."""
+    places = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/usr/local/bin"
+    found = shutil.which("clickhouse-server", path=places) or shutil.which("clickhouse", path=places)
+    return Path(found) if found else None
+
+
+def _clickhouse_answers(port: int) -> bool:
+    try:
+        socket.create_connection((redis_server.HOST, port), 1).close()
+        with closing(Link(ServerAddress(redis_server.HOST, port))) as link:
+            link.version()
+    except (OSError, DataflowError):
+        return False
+    return True
+
+
+def _ended(process: subprocess.Popen[bytes] | None, signum: signal.Signals) -> None:
+    """End a process, whether it stands still or not, and wait for that."""
+    if process is None:
+        return
+    process.send_signal(signum)
+    process.send_signal(signal.SIGCONT)
+    try:
+        process.wait(timeout=_START_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def in_ci() -> bool:

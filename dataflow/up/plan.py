@@ -66,7 +66,7 @@ def rooms(flow: Flow, run: RunFile) -> list[Program]:
     """
     path = str(flow.path.resolve())
     needs_sync = bool(flow.edges or run.warehouse)
-    sync = [_room("sync", STAGE_SYNC, _beats(flow, _home(flow), "sync", "sync"), "sync", path)] if needs_sync else []
+    sync = [_room("sync", STAGE_SYNC, _beats(flow, flow.home, "sync", "sync"), "sync", path)] if needs_sync else []
     workers = [
         _room(
             f"worker.{name}", STAGE_WORKERS, _beats(flow, _home_of(flow, worker), "worker", name), "worker", path, name
@@ -86,11 +86,6 @@ def _scheduler(run: RunFile, path: str) -> list[Program]:
 
 def _beats(flow: Flow, connection: str, kind: str, name: str) -> Ready:
     return beats(lambda: resolve(flow).redis[connection], Keys(flow.name), kind, name)
-
-
-def _home(flow: Flow) -> str:
-    """The Redis with what belongs to no stream."""
-    return next(c.name for c in flow.connections.values() if c.kind == "redis")
 
 
 def _home_of(flow: Flow, worker: Worker) -> str:

@@ -104,9 +104,9 @@ class _Run:
         """Try to declare the flow on its Redis servers."""
         urls = resolve(self._flow).redis
         try:
-            for name in _stream_connections(self._flow):
+            for name in self._flow.redis_connections:
                 with closing(connect(urls[name])) as client:
-                    declare.apply(self._flow, client)
+                    declare.apply(self._flow, client, name)
         except (ServerAway, OutcomeUnknown) as error:
             self._trouble = str(error)
             return False
@@ -145,13 +145,8 @@ class _Run:
     @cached_property
     def _depths(self) -> Depths:
         urls = resolve(self._flow).redis
-        return Depths(self._flow, {name: urls[name] for name in _stream_connections(self._flow)})
+        return Depths(self._flow, {name: urls[name] for name in self._flow.redis_connections})
 
     def _troubles(self) -> str:
         reasons = [f"{child.name} {child.reason}" for child in self._supervisor.status if child.reason]
         return "; ".join([*filter(None, [self._trouble]), *reasons]) or f"see {self._folder.logs}"
-
-
-def _stream_connections(flow: Flow) -> list[str]:
-    """Names of the Redis connections that hold streams."""
-    return list(dict.fromkeys(stream.on for stream in flow.streams.values()))

@@ -164,8 +164,10 @@ class _Router:
             return number
         field = self._by.decode()
         if value is None:
-            return Refusal(field, "", "the route decides by this field, which is absent or null, and has no `other`")
-        return Refusal(field, "", f"no case of the route is for {show(value)}, and it has no `other`")
+            reason = "the route decides by this field, which is absent or null, and has no `other`"
+        else:
+            reason = f"no case of the route is for {show(value)}, and it has no `other`"
+        return Refusal(field, "", reason, foreseen=True)
 
 
 def _value(row: Row, name: bytes) -> bytes | None:

@@ -183,7 +183,7 @@ def live(store: RealStore) -> Iterator[str]:
     one, two = store.hop("one"), store.hop("two")
     store.door().append([message(n) for n in range(12)])
     yield "append"
-    entries = one.read("c", 8, 1)
+    entries = one.read("c", 8, 0)
     yield "read"
     a, b, c, d, e, f, *_ = entries
     one.finish("c", [(a, both_targets(a)), (b, Drop()), (c, Dead("x", "y", 3)), (d, Park(1, 1)), (e, Park(9**13, 1))])
@@ -197,10 +197,10 @@ def live(store: RealStore) -> Iterator[str]:
     yield "wake"
     store.replay(IN, "one")
     yield "replay"
-    back = one.read("c2", 100, 1)
+    back = one.read("c2", 100, 0)
     one.finish("c2", [(entry, Drop()) for entry in [*clean, *back]])
     yield "finish the rest"
-    two.finish("c", [(entry, Out([(0, entry.fields)])) for entry in two.read("c", 100, 1)])
+    two.finish("c", [(entry, Out([(0, entry.fields)])) for entry in two.read("c", 100, 0)])
     yield "the other reader"
     lane = store.lane()
     lease = lane.acquire("n1", 60_000, "line")
@@ -326,7 +326,7 @@ def test_entries_of_other_programs_are_told_and_are_no_loss(store: RealStore) ->
     (note,) = [finding for finding in found if finding.state == "note"]
     assert (note.subject, abs(note.drift), note.text) == (IN, 3, "written by other programs")
     hop = store.hop("one")
-    hop.finish("c", [(entry, Drop()) for entry in hop.read("c", 10, 1)])
+    hop.finish("c", [(entry, Drop()) for entry in hop.read("c", 10, 0)])
     assert is_clean(audit(FLOW, {"main": store.client}, {}))
 
 

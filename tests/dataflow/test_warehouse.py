@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from dataflow.clickhouse.server import ServerWarehouse
 from dataflow.errors import UserError
 from dataflow.run_file import WarehouseAddress
 from dataflow.warehouse import Ask, connect, read_rows
@@ -41,9 +42,17 @@ def test_other_values_stay_as_they_are() -> None:
     assert rows == [{"c0": "nan", "c1": ["nan"], "c2": True, "c3": None}]
 
 
-def test_a_server_over_tcp_cannot_be_asked_yet() -> None:
-    with pytest.raises(UserError, match="cannot be asked"):
-        connect("clickhouse://localhost:9000")
+def test_a_url_is_a_server_and_contacts_nobody_yet() -> None:
+    warehouse = connect("clickhouse://me:hunter2@nowhere.invalid:9000/lake")
+    assert isinstance(warehouse, ServerWarehouse)
+    assert "hunter2" not in repr(warehouse)
+
+
+def test_an_address_that_cannot_be_used_is_not_shown() -> None:
+    with pytest.raises(UserError) as refused:
+        connect("clickhouse://me:hunter2@host:9000/lake?max_threads=1")
+    assert "max_threads" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_keys_are_not_shown() -> None:

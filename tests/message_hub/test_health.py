@@ -52,8 +52,11 @@ def test_without_redis_it_lives_but_is_not_ready() -> None:
         server.stop()
         data(hub, "/livez")
         assert data(hub, "/readyz", 503)["redis"] is False
-        assert hub.client.get("/queue_size_metrics").status_code == 503
-        assert hub.client.get("/messages/x").status_code == 503
+        for path in ("/queue_size_metrics", "/messages/x"):
+            answer = hub.client.get(path)
+            assert answer.status_code == 503
+            assert answer.get_json()["msg"].startswith("cannot look: ")
+            assert int(answer.headers["Retry-After"]) >= 1
 
 
 def test_queue_sizes_are_told_in_total_and_per_stream(hub: Hub) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.testing.servers import MongoServer
+from dataflow.testing.mongo import MongoServer
 from tests.scheduler.rig import Rig
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from dataflow.store.declare import apply
 from dataflow.store.redis import connect
-from dataflow.testing.servers import MongoServer, RedisServer
+from dataflow.testing.mongo import MongoServer
+from dataflow.testing.servers import RedisServer
 from scheduler.jobs.edge import HELD
 from scheduler.loop import Loop
 from scheduler.record import RESEND_MS, Outcome

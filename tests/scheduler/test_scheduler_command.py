@@ -16,7 +16,8 @@ import pytest
 
 from dataflow.broker import queue_of
 from dataflow.process import dies_with_parent
-from dataflow.testing.servers import MongoServer, RedisServer
+from dataflow.testing.mongo import MongoServer
+from dataflow.testing.servers import RedisServer
 from dataflow.up.ports import free_port
 from tests.scheduler.clients import JobsClient
 from tests.scheduler.rig import Rig, eventually

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dataflow.errors import ServerAway, UserError
-from dataflow.testing.servers import MongoServer
+from dataflow.testing.mongo import MongoServer
 from scheduler import tasks as documents
 from scheduler.documents import TaskTable
 from scheduler.tasks import Tasks

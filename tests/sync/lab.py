@@ -11,7 +11,7 @@ from typing import Any
 from dataflow.flow.load import loads
 from dataflow.flow.spec import Edge, Flow
 from dataflow.message import MID, Codec, meta
-from dataflow.store.declare import apply, undeclare
+from dataflow.store.declare import apply
 from dataflow.store.door import Door, Outgoing
 from dataflow.store.keys import Keys
 from dataflow.store.lane import Lane
@@ -166,9 +166,6 @@ class Lab:
     def expire_lease(self, lane: LaneName = "main") -> None:
         """Let the time of a lease pass."""
         call(self.redis, "HSET", self.keys.edge(self.edge.name, retry=lane == "retry"), "until_ms", 1)
-
-    def release(self) -> int:
-        return undeclare(self.redis, self.keys, self.edge.source, self.edge.name, release=True)
 
 
 class Crash(BaseException):

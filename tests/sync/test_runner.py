@@ -333,6 +333,11 @@ class TestRefusedRows:
         assert len(lab.arrived()) == 12
         lab.books_balance()
 
+    def test_any_number_of_routed_messages_without_a_case_is_no_drift(self, routed: Lab) -> None:
+        routed.fill(60, colour="green")
+        run = routed.run()
+        assert (run.state, run.dead) == ("empty", 60)
+
     def test_a_routed_message_without_a_case_is_one(self, routed: Lab) -> None:
         routed.fill(2, colour="red")
         routed.fill(1, colour="green")
@@ -472,3 +477,15 @@ class TestLostState:
         lab.declare()
         lab.fill(5)
         assert lab.run().read == 5
+
+    def test_a_key_that_holds_something_else_is_told_and_nothing_is_lost(self, lab: Lab) -> None:
+        lab.fill(15)
+        counts = lab.keys.stream("b.stream_in").counts
+        kept = call(lab.redis, "DUMP", counts)
+        call(lab.redis, "SET", counts, "something else")
+        run = lab.run()
+        assert (run.state, run.read) == ("failed", 0)
+        assert counts in run.error
+        call(lab.redis, "RESTORE", counts, 0, kept, "REPLACE")
+        assert lab.run().state == "empty"
+        lab.each_once()

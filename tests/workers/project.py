@@ -129,7 +129,7 @@ class Project:
 
     def drained(self) -> bool:
         """Whether the worker has nothing left to do."""
-        return self.rig.group().waiting == 0
+        return self.rig.drained()
 
     def finish(self, deadline_s: float = 30.0) -> None:
         """Wait until nothing is left to do."""

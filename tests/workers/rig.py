@@ -141,7 +141,12 @@ class Rig:
     def idle(self) -> bool:
         """Whether nothing is left to do; what is due comes back."""
         self.hop().wake()
-        return self.group().waiting == 0
+        return self.drained()
+
+    def drained(self) -> bool:
+        """Whether nothing is left to do. A group that was lost cannot tell what waits for it."""
+        group = self.group()
+        return group.exists and group.retry_exists and group.waiting == 0
 
     def group(self) -> GroupView:
         """The worker's counters and depths."""

@@ -38,6 +38,7 @@ def test_back_off_doubles_up_to_a_minute(attempt: int, seconds: float) -> None:
         (KeyboardInterrupt(), 1, Park(NOW_MS + 1000, 1)),
         (Retry(2.5), 1, Park(NOW_MS + 2500, 0)),
         (Retry(0), 3, Park(NOW_MS, 2)),
+        (Retry(float("inf")), 1, Park(NOW_MS + 366 * 86_400_000, 0)),
         (Reject("no"), 1, Dead("rejected", "no", 1)),
         (Reject(), 1, Dead("rejected", "the handler rejected the message", 1)),
         (BadOutput("x"), 1, Dead("bad_output", "x", 1)),

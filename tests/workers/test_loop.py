@@ -233,6 +233,24 @@ class TestFailed:
         rig.work(handle)
         assert at[1] - at[0] >= 0.29
 
+    @pytest.mark.parametrize("hours", [-1, 1])
+    def test_a_wrong_clock_on_this_machine_moves_no_back_off(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch, hours: int
+    ) -> None:
+        wrong = time.time_ns() + hours * 3600 * 10**9
+        monkeypatch.setattr("workers.loop.time.time_ns", lambda: wrong)
+        at: list[float] = []
+
+        def handle(message: Message) -> Message:
+            at.append(time.monotonic())
+            if len(at) == 1:
+                raise Retry(0.3)
+            return same(message)
+
+        rig.put([7])
+        rig.work(handle)
+        assert 0.29 <= at[1] - at[0] < 10.0
+
     def test_others_go_on_while_one_backs_off(self, rig: Rig) -> None:
         def handle(message: Message) -> Message:
             if message["n"] == 0 and len(rig.out()) < 500:
@@ -592,13 +610,20 @@ class TestSuspects:
         assert [(letter.mid, letter.reason, letter.attempts) for letter in rig.dead()] == [("m1", "crashed", 3)]
         assert call(rig.redis, "EXISTS", rig.keys.attempts(IN, NAME)) == 0
 
-    def test_a_lease_that_has_run_out_is_taken_over(self, rig: Rig) -> None:
+    def test_a_lease_that_has_run_out_is_taken_over(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list")
         rig.put(range(5))
         rig.hop().read("dead", 10, 1)
+        sizes: list[int] = []
+
+        def handle(messages: list[Message]) -> list[Message]:
+            sizes.append(len(messages))
+            return [same(message) for message in messages]
+
         start = time.monotonic()
-        rig.work(same)
+        rig.work(rig.batches(handle))
         assert time.monotonic() - start >= 0.8 * LEASE_S
-        assert rig.out() == list(range(5))
+        assert (sizes, rig.out()) == ([1] * 5, list(range(5)))
 
     def test_what_was_handed_back_is_taken_at_once_and_together(self, make_rig: MakeRig) -> None:
         rig = make_rig(to=[OUT], more="batch_handler: list")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from dataflow.flow.load import load
 from dataflow.store.alarms import alarms
 from dataflow.store.declare import apply
 from dataflow.store.live import live
@@ -565,6 +566,15 @@ class TestWork:
         assert len(set(own.noted())) == 4
         assert took_s < 5.0  # alone it would take 6 s
 
+    def test_a_message_that_takes_longer_than_the_lease_stays_with_its_process(self, project: MakeProject) -> None:
+        own = project('def handle(message): note(message["n"]); time.sleep(2.5); return {"n": message["n"]}')
+        own.rig.put([1, 2])
+        own.start()
+        own.start()
+        own.finish()
+        own.once([1, 2])
+        assert sorted(own.noted()) == ["1", "2"]
+
     def test_the_processes_are_seen(self, project: MakeProject) -> None:
         own = project(SAME, more="processes: 2")
         worker = own.start()
@@ -586,8 +596,6 @@ class TestWork:
         worker = own.start()
         eventually(lambda: own.rig.group().handled > 20)
         own.path.write_text(own.rig.text.replace("processes: 2", "processes: 1, params: {plus: 7}"))
-        from dataflow.flow.load import load
-
         apply(load(own.path), own.rig.redis)
         own.finish()
         own.once(range(400))
@@ -600,8 +608,8 @@ class TestWork:
         own = project(SAME)
         worker = own.start()
         eventually(lambda: worker.children)
-        call(own.rig.redis, "HSET", own.rig.keys.applied, "digest", "another")
         own.path.write_text("flow: [")
+        call(own.rig.redis, "HSET", own.rig.keys.applied, "digest", "another")
         eventually(lambda: "keeps its old part" in worker.stderr)
         own.rig.put(range(10))
         own.finish()

@@ -16,20 +16,24 @@ local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local n_entries = tonumber(ARGV[5])
 
--- Read the arguments: where each entry's part begins and ends.
+-- Read the arguments. The messages to be written are numbered: where each goes, and where its arguments are.
 local entries, at = {}, 6
+local n_messages, target_of, first_of, last_of = 0, {}, {}, {}
 for i = 1, n_entries do
-  local entry = {id = ARGV[at], kind = ARGV[at + 1], first = at + 2}
+  local entry = {id = ARGV[at], kind = ARGV[at + 1]}
   at = at + 2
   if entry.kind == 'out' then
-    entry.n = tonumber(ARGV[at])
+    entry.from, entry.to = n_messages + 1, n_messages + tonumber(ARGV[at])
     at = at + 1
-    for _ = 1, entry.n do
+    for message = entry.from, entry.to do
       local n = tonumber(ARGV[at + 1])
       local wrong = unfit(n)
       if wrong then return wrong end
+      target_of[message], first_of[message] = tonumber(ARGV[at]), at + 2
       at = at + 2 + n
+      last_of[message] = at - 1
     end
+    n_messages = entry.to
   elseif entry.kind == 'dead' then
     entry.reason, entry.error, entry.attempts = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     at = at + 3
@@ -40,15 +44,24 @@ for i = 1, n_entries do
   entries[i] = entry
 end
 
--- Which are ours? A consumer holds no more than it works on, so all it holds is asked for.
+-- Which are ours? Entries mostly come in the order of the stream, so one question from the first to the last finds them.
 -- (XPENDING raises if the group is gone; XACK would say 0.)
 local pending = {}
-for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', 1000000, consumer)) do
-  pending[row[1]] = true
+if n_entries > 0 then
+  local first, last = entries[1].id, entries[n_entries].id
+  for _, row in ipairs(redis.call('XPENDING', stream, group, first, last, 1000000, consumer)) do
+    pending[row[1]] = true
+  end
 end
 local mine, lost = {}, {}
 for _, entry in ipairs(entries) do
-  if pending[entry.id] then mine[#mine + 1] = entry else lost[#lost + 1] = entry.id end
+  local id = entry.id
+  if pending[id] or (pending[id] == nil and #redis.call('XPENDING', stream, group, id, id, 1, consumer) > 0) then
+    mine[#mine + 1] = entry
+    pending[id] = false  -- an id that stands twice counts once
+  else
+    lost[#lost + 1] = id
+  end
 end
 if together and #lost > 0 then mine = {} end
 if #mine == 0 then return {'OK', 0, unpack(lost)} end
@@ -63,11 +76,9 @@ for _, entry in ipairs(mine) do
     entry.error = 'a message of more than ' .. MAX_PARTS / 2 .. ' fields cannot come back'
   end
   if entry.kind == 'out' then
-    local part = entry.first + 1
-    for _ = 1, entry.n do
-      local target = tonumber(ARGV[part])
+    for message = entry.from, entry.to do
+      local target = target_of[message]
       wanted[target] = (wanted[target] or 0) + 1
-      part = part + 2 + tonumber(ARGV[part + 1])
     end
   elseif entry.kind == 'dead' then
     n_dead = n_dead + 1
@@ -88,18 +99,15 @@ end
 -- From here on everything is written.
 permit(counts)
 local n_out, n_handled, n_dropped = 0, 0, 0
-local ids, marks = {}, {}
+local ids = {}
 for i, entry in ipairs(mine) do
   ids[i] = entry.id
-  marks[i] = lane .. '/' .. entry.id
   if entry.kind == 'out' then
-    local part = entry.first + 1
-    for _ = 1, entry.n do
-      local n = tonumber(ARGV[part + 1])
-      redis.call('XADD', KEYS[7 + 2 * tonumber(ARGV[part])], '*', unpack(ARGV, part + 2, part + 1 + n))
-      part = part + 2 + n
+    for message = entry.from, entry.to do
+      local key = KEYS[7 + 2 * target_of[message]]
+      redis.call('XADD', key, '*', unpack(ARGV, first_of[message], last_of[message]))
     end
-    n_out = n_out + entry.n
+    n_out = n_out + entry.to - entry.from + 1
     n_handled = n_handled + 1
   elseif entry.kind == 'drop' then
     n_dropped = n_dropped + 1
@@ -112,7 +120,11 @@ for i, entry in ipairs(mine) do
   end
 end
 in_chunks('XACK', stream, ids, group)
-in_chunks('HDEL', attempts, marks)
+if redis.call('EXISTS', attempts) == 1 then
+  local marks = {}
+  for i, id in ipairs(ids) do marks[i] = lane .. '/' .. id end
+  in_chunks('HDEL', attempts, marks)
+end
 for target, n in pairs(wanted) do redis.call('HINCRBY', KEYS[8 + 2 * target], 'from.' .. group, n) end
 if n_handled > 0 then redis.call('HINCRBY', tally, group .. '.handled', n_handled) end
 if n_dropped > 0 then redis.call('HINCRBY', tally, group .. '.filtered', n_dropped) end

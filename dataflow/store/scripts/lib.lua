@@ -19,6 +19,7 @@ local function number_before(a, b)
 end
 
 local function before(a, b)
+  if #a == #b and a:find('-', 1, true) == b:find('-', 1, true) then return a < b end  -- the common case
   local a_ms, a_seq = a:match('^(%d+)-(%d+)$')
   local b_ms, b_seq = b:match('^(%d+)-(%d+)$')
   if a_ms ~= b_ms then return number_before(a_ms, b_ms) end
@@ -123,7 +124,8 @@ local function count_after(stream, after, most)
 end
 
 -- Note how far `group` is, then delete what every declared group has finished: up to the frontier at once, and of
--- `ids` those above it that no other group still needs. Nothing is deleted while no group is declared or one is missing.
+-- `ids`, which `group` has just finished, those above it that no other group still needs. Nothing is deleted while no
+-- group is declared or one is missing.
 local function advance(stream, groups, counts, group, ids)
   local declared = redis.call('HKEYS', groups)
   if #declared == 0 then return 0 end
@@ -145,8 +147,9 @@ local function advance(stream, groups, counts, group, ids)
     for _, id in ipairs(ids or {}) do
       local free = not before(id, low)
       for _, name in ipairs(declared) do
-        free = free and not before(existing[name]['last-delivered-id'], id)
-          and #redis.call('XPENDING', stream, name, id, id, 1) == 0
+        if not free then break end
+        free = name == group or (not before(existing[name]['last-delivered-id'], id)
+          and #redis.call('XPENDING', stream, name, id, id, 1) == 0)
       end
       if free then above[#above + 1] = id end
     end

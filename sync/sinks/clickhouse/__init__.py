@@ -11,8 +11,9 @@
 | `native` | typed columns -> bytes |
 | `backend` | what a ClickHouse must be able to do for us |
 | `embedded` | the ClickHouse in this process |
+| `server` | a ClickHouse server over TCP |
 | `sink` | the sink itself |
 
-All but the last two are pure (`table` asks through a back end). Another way to reach a ClickHouse is one more back end
-beside `embedded`. The rules for users stand in docs/CLICKHOUSE.md.
+All but the last three are pure (`table` asks through a back end). Another way to reach a ClickHouse is one more back
+end. The rules for users stand in docs/CLICKHOUSE.md.
 """

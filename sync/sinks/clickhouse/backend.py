@@ -1,4 +1,4 @@
-"""What a ClickHouse must be able to do for the sink. One file per way to reach one: `embedded`; a server over TCP."""
+"""What a ClickHouse must be able to do for the sink. One file per way to reach one: `embedded`, `server`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,20 @@ class Insert:
     """One INSERT of one block.
 
     columns: (name, type) of each column as the table has it. values: per column, values of that type as the
-    encoders make them. token: the block's identity, None where the server is not to look for duplicates.
+    encoders make them. identity: of the block; begins with its lineage. dedup: whether the server is to look for
+    duplicates by it.
     """
 
     table: TableName
     columns: Sequence[tuple[str, str]]
     values: Sequence[Sequence[Any]]
-    token: str | None
+    identity: str
+    dedup: bool
+
+    @property
+    def token(self) -> str | None:
+        """What the server is to know the block by again; None if it is not to look."""
+        return self.identity if self.dedup else None
 
 
 class Backend(Protocol):
@@ -43,8 +50,12 @@ class Backend(Protocol):
     Every call raises ServerAway where it cannot be reached.
     """
 
+    @property
+    def database(self) -> str:
+        """Where tables lie whose names say no database."""
+
     def open(self) -> None:
-        """Connect."""
+        """Connect. Raises TargetRefused: the server does not let us in."""
 
     def close(self) -> None:
         """Let go. Safe to call twice."""
@@ -61,10 +72,13 @@ class Backend(Protocol):
     def fence(self, lineage: str, epoch: int) -> None:
         """From now on no runner of the lineage with a lower epoch writes. Raises Fenced: this one is lower."""
 
-    def turn(self, table: TableName, lineage: str, epoch: int) -> AbstractContextManager[None]:
+    def turn(self, table: TableName, lineage: str, epoch: int, nonce: str) -> AbstractContextManager[None]:
         """While it is held, no INSERT of this lineage into the table is under way but one's own.
 
-        Raises Fenced: a runner with a higher epoch has been seen.
+        Args:
+            nonce: of the runner that has the lease.
+
+        Raises Fenced: another runner has taken over; OutcomeUnknown: an INSERT of a former runner does not end.
         """
 
     def insert(self, insert: Insert) -> None:
@@ -75,6 +89,7 @@ class Backend(Protocol):
         Raises:
             InsertFailed: the server's error.
             OutcomeUnknown: no answer came.
+            Fenced: another runner has taken over; nothing was written.
         """
 
     def present(self, table: TableName, mids: Collection[bytes]) -> set[bytes]:

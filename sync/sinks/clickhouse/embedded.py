@@ -26,6 +26,8 @@ class EmbeddedBackend:
     In one process nothing is lost between sending and answer: no call raises OutcomeUnknown.
     """
 
+    database = "default"
+
     def __init__(self, warehouse: ChdbWarehouse) -> None:
         self._warehouse = warehouse
 
@@ -53,7 +55,7 @@ class EmbeddedBackend:
         """See Backend. All runners that can write here live in this process."""
         self._warehouse.turns.fence(lineage, epoch)
 
-    def turn(self, table: TableName, lineage: str, epoch: int) -> AbstractContextManager[None]:
+    def turn(self, table: TableName, lineage: str, epoch: int, nonce: str) -> AbstractContextManager[None]:
         """See Backend. Blocks while another thread writes to the table."""
         return self._warehouse.turns.turn(str(table), lineage, epoch)
 

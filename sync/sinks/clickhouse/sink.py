@@ -37,6 +37,8 @@ TRUST_TOKEN_MS = 600_000
 LEARN_EVERY_MS = 5000
 """How old the description of a table may be when a batch is written. New columns are found this fast."""
 
+_DATABASE = "SELECT name FROM system.databases WHERE name = {database:String}"
+
 _BEFORE_ANY_WRITE = frozenset({6, 16, 27, 53, 60, 62, 70, 72, 81, 115, 117, 164, 242, 252, 349, 469, 497})
 """What a table without views raises before it writes: parse, type, null, name, access, constraint, partitions."""
 
@@ -64,7 +66,7 @@ class ClickHouseSink:
         self._schema = schema
         self._backend = backend
         self._now_ms = now_ms
-        self._name = TableName.read(edge.table)
+        self._name = TableName.read(edge.table, backend.database)
         self._table: Table | None = None
         self._plan: Plan | None = None
         self._learned_ms = 0
@@ -79,8 +81,7 @@ class ClickHouseSink:
         """Connect, make the table if the edge says so, learn its columns. Raises ServerAway, TargetRefused."""
         self._backend.open()
         if self._edge.create_table:
-            self._backend.execute(ddl.create_database(self._name))
-            self._backend.execute(ddl.create_table(self._name, self._schema))
+            self._create()
         self._learn()
         if self._edge.create_table:
             self._report_differences()
@@ -116,7 +117,7 @@ class ClickHouseSink:
         typed: Typed = prepared.payload
         table = self._recent_table()
         again = batch.resent or batch.token == self._last_sent
-        with self._backend.turn(self._name, batch.lineage, batch.epoch):
+        with self._backend.turn(self._name, batch.lineage, batch.epoch, batch.nonce):
             self._last_sent = batch.token
             try:
                 self._send(batch, typed, table, again)
@@ -128,6 +129,19 @@ class ClickHouseSink:
         """Let go of the back end. Safe to call twice."""
         self._backend.close()
 
+    def _create(self) -> None:
+        """Make what is not there: a user who may not make tables can use one that is."""
+        if read_table(self._backend, self._name) is None:
+            version = self._backend.version()
+            if not self._backend.rows(_DATABASE, {"database": self._name.database}):
+                self._backend.execute(ddl.create_database(self._name))
+            self._backend.execute(ddl.create_table(self._name, self._schema, version))
+            for loss in ddl.losses(self._schema, version):
+                _log.warning(
+                    "the server is too old for a type that the stream's schema needs",
+                    extra={"edge": self._edge.name, "table": str(self._name), "loss": loss},
+                )
+
     def _send(self, batch: Batch, typed: Typed, table: Table, again: bool) -> None:
         blocks: Sequence[Block] = typed.blocks
         tokens = _tokens(batch.token, blocks)
@@ -137,7 +151,7 @@ class ClickHouseSink:
             tokens = [_token_of_rest(token, block) for token, block in zip(tokens, blocks, strict=True)]
         for block, token in zip(blocks, tokens, strict=True):
             if block.rows:
-                self._backend.insert(Insert(self._name, block.columns, block.values, _sent_token(token, table)))
+                self._backend.insert(Insert(self._name, block.columns, block.values, token, table.mode == "token"))
 
     def _must_look(self, batch: Batch, table: Table, blocks: Sequence[Block]) -> bool:
         if table.mode == "token" and self._now_ms() - batch.frozen_ms < TRUST_TOKEN_MS:
@@ -193,7 +207,7 @@ class ClickHouseSink:
         if table is None:
             raise TargetRefused(
                 f"edge {self._edge.name!r}: there is no table {self._name}: set `create_table: true`, or make it:\n"
-                f"{ddl.create_table(self._name, self._schema)}"
+                f"{ddl.create_table(self._name, self._schema, self._backend.version())}"
             )
         self._check_mode(table)
         self._table, self._plan = table, make_plan(table, self._edge.columns)
@@ -235,11 +249,7 @@ def _token_of_rest(token: str, block: Block) -> str:
     return f"{token}-rest-{rest}"
 
 
-def _sent_token(token: str, table: Table) -> str | None:
-    return token if table.mode == "token" else None
-
-
 def _remedy(table: Table) -> str:
     if not table.keeps_rows:
         return "use a table of the MergeTree family"
-    return f"run {ddl.remember_blocks(table.name)}"
+    return f"run {ddl.recognise(table.name, table.version)}"

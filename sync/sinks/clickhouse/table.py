@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal, Protocol
 
+from dataflow.warehouse import Parameter
 from sync.sinks.clickhouse.types import ColumnType, parse
-
-if TYPE_CHECKING:
-    from sync.sinks.clickhouse.backend import Backend
 
 MID = "_mid"
 EXTRA = "_extra"
 
-_TOKENS_SINCE = (22, 2)
+TOKENS_SINCE = (22, 2)
 _WINDOW = re.compile(r"\b(non_)?replicated_deduplication_window = (\d+)")
 
 _ENGINE = """
@@ -35,10 +34,10 @@ class TableName:
     table: str
 
     @classmethod
-    def read(cls, text: str) -> TableName:
-        """Without a database it is `default`."""
-        database, _, table = text.rpartition(".")
-        return cls(database or "default", table)
+    def read(cls, text: str, database: str = "default") -> TableName:
+        """Without a database of its own it is in `database`."""
+        own, _, table = text.rpartition(".")
+        return cls(own or database, table)
 
     @property
     def quoted(self) -> str:
@@ -86,7 +85,7 @@ class Table:
     @property
     def mode(self) -> Literal["token", "readback", "none"]:
         """The best way to recognise a batch that was applied before."""
-        if self.window > 0 and self.version >= _TOKENS_SINCE:
+        if self.window > 0 and self.version >= TOKENS_SINCE:
             return "token"
         return "readback" if self.keeps_rows and self.has_mid else "none"
 
@@ -101,20 +100,30 @@ class Table:
         return any(column.name == MID and column.writable and column.parsed.name == "String" for column in self.columns)
 
 
-def read_table(backend: Backend, name: TableName) -> Table | None:
-    """Ask what a table is like; None if there is none. Blocks. Raises as `Backend.rows`."""
+class Asked(Protocol):
+    """A ClickHouse that can be asked."""
+
+    def version(self) -> tuple[int, ...]:
+        """The server's version."""
+
+    def rows(self, question: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+        """The result of a statement with `{name:Type}` places."""
+
+
+def read_table(asked: Asked, name: TableName) -> Table | None:
+    """Ask what a table is like; None if there is none. Blocks. Raises as `rows` of who is asked."""
     where = {"database": name.database, "table": name.table}
-    found = backend.rows(_ENGINE, where)
+    found = asked.rows(_ENGINE, where)
     if not found:
         return None
-    described = backend.rows(f"DESCRIBE TABLE {name.quoted}", {})
+    described = asked.rows(f"DESCRIBE TABLE {name.quoted}", {})
     engine = found[0]["engine"]
     return Table(
         name=name,
         columns=tuple(Column(row["name"], row["type"], row["default_type"]) for row in described),
         engine=engine,
-        window=_window(engine, found[0]["engine_full"], backend) if engine.endswith("MergeTree") else 0,
-        version=backend.version(),
+        window=_window(engine, found[0]["engine_full"], asked) if engine.endswith("MergeTree") else 0,
+        version=asked.version(),
         feeds=bool(found[0]["feeds"]),
     )
 
@@ -124,12 +133,12 @@ def quote(identifier: str) -> str:
     return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def _window(engine: str, engine_full: str, backend: Backend) -> int:
+def _window(engine: str, engine_full: str, asked: Asked) -> int:
     replicated = engine.startswith("Replicated")
     settings = engine_full.rpartition(" SETTINGS ")[2]
     for non_replicated, value in _WINDOW.findall(settings):
         if bool(non_replicated) != replicated:
             return int(value)
     wanted = "replicated_deduplication_window" if replicated else "non_replicated_deduplication_window"
-    defaults = {row["name"]: int(row["value"]) for row in backend.rows(_DEFAULT_WINDOWS, {})}
+    defaults = {row["name"]: int(row["value"]) for row in asked.rows(_DEFAULT_WINDOWS, {})}
     return defaults.get(wanted, 0)

@@ -70,7 +70,7 @@ class TestStatus:
         site.store.apply()
         site.put(*range(10))
         hop = site.store.hop("one")
-        a, b, c, *_ = hop.read("c", 6, 1)
+        a, b, c, *_ = hop.read("c", 6, 0)
         message = [b"_mid", b"o", b"_path", b"p", b"n", b"1"]
         hop.finish("c", [(a, Out([(1, message)])), (b, Dead("x", "y", 1)), (c, Park(9**13, 1))])
         lane = site.store.lane()
@@ -78,6 +78,7 @@ class TestStatus:
         lane.pause("schema drift")
         raise_alarm(site.client, site.store.keys, "edge-paused", "copy", "more than half is bad")
         beat(site.client, site.store.keys, "sync", "sync@h.1", edges={"copy": "paused"}, modes={"archive": "token"})
+        beat(site.client, site.store.keys, "worker", "one@h.2", name="one", processes=[3, 4])
         seen = site.run("status", "--json").json
         assert seen["applied"] == {"main": {"revision": 1, "current": True}}
         stream = seen["streams"][0]
@@ -88,8 +89,8 @@ class TestStatus:
             ["two", "one"],
         )
         one = stream["readers"][0]
-        numbers = ("undelivered", "in_work", "parked", "handled", "dead", "consumers")
-        assert [one[name] for name in numbers] == [4, 3, 1, 1, 1, 1]
+        numbers = ("undelivered", "in_work", "parked", "handled", "dead", "processes")
+        assert [one[name] for name in numbers] == [4, 3, 1, 1, 1, 2]
         copy, archive = seen["edges"]
         assert (copy["lag"], copy["open"], copy["paused"], copy["runner"]) == (1, 1, "schema drift", "n1")
         assert (copy["mode"], copy["state"], archive["mode"]) == ("marker", "paused", "token")
@@ -171,7 +172,7 @@ class TestDeadLetters:
         site.put(*range(count))
         hop = site.store.hop("one")
         error = "Traceback (most recent call last):\n  File ...\nValueError: no good"
-        hop.finish("c", [(entry, Dead("raised", error, 5)) for entry in hop.read("c", count, 1)])
+        hop.finish("c", [(entry, Dead("raised", error, 5)) for entry in hop.read("c", count, 0)])
 
     def test_how_many_each_reader_has(self, site: Site) -> None:
         self.bury(site, 3)
@@ -239,7 +240,7 @@ class TestTail:
         site.store.apply()
         site.put(1, 2)
         site.run("tail", "a.stream_in", "--from-start", "--no-follow")
-        assert len(site.store.hop("one").read("c", 10, 1)) == 2
+        assert len(site.store.hop("one").read("c", 10, 0)) == 2
 
     def test_what_does_not_fit_the_schema_is_shown_with_the_reason(self, site: Site) -> None:
         site.store.apply()
@@ -308,7 +309,7 @@ def test_other_readers_are_not_disturbed(site: Site) -> None:
     site.store.apply()
     site.put(1, 2)
     two = site.store.hop("two")
-    two.finish("c", [(entry, Drop()) for entry in two.read("c", 10, 1)])
+    two.finish("c", [(entry, Drop()) for entry in two.read("c", 10, 0)])
     for words in (("status",), ("audit",), ("dlq", "ls"), ("tail", "a.stream_in", "--from-start", "--no-follow")):
         assert site.run(*words).code == 0
-    assert len(site.store.hop("one").read("c", 10, 1)) == 2
+    assert len(site.store.hop("one").read("c", 10, 0)) == 2

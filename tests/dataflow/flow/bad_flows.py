@@ -502,6 +502,14 @@ BAD: tuple[Bad, ...] = (
         ("'main'", "'far'"),
     ),
     Bad(
+        "an edge to two servers",
+        "F413",
+        HEAD + TWO_REDIS + "streams:\n  a.stream_in:\n  b.stream_in: {keep: {messages: 10}}\n"
+        "  c.stream_in: {on: far, keep: {messages: 10}}\nedges:\n"
+        "  x: {kind: s2s, from: a.stream_in, route: {by: size, cases: {small: b.stream_in, large: §c.stream_in}}}\n",
+        ("'b.stream_in'", "'main'", "'c.stream_in'", "'far'"),
+    ),
+    Bad(
         "requests on two servers",
         "F404",
         HEAD + TWO_REDIS + "streams:\n  a.stream_in: {accepts: {task_for: x, function_type: y}}\n  a.stream_out:\n"
@@ -555,10 +563,10 @@ BAD: tuple[Bad, ...] = (
     Bad("a scheduler without a MongoDB", "F206", ONE_SERVER + "§scheduler: {port: 1}\n", ("scheduler",)),
     Bad("tasks on no connection", "F202", HEAD + NET + "scheduler: {§tasks: docs}\n", ("'docs'",)),
     Bad("tasks on a Redis", "F203", HEAD + NET + "scheduler: {§tasks: main}\n", ("mongo",)),
-    Bad("an hour that no clock has", "F413", archive("task: §{hour: 25}"), ("'e'", "25")),
-    Bad("an interval of nothing", "F413", archive("task: §{interval: {seconds: 0}}"), ("length",)),
-    Bad("a zone that nobody knows", "F414", HEAD + NET + "scheduler: {§timezone: Mars/Base}\n", ("Mars/Base",)),
-    Bad("a task in an unknown zone", "F413", archive("task: §{hour: 2, timezone: Nowhere}"), ("Nowhere",)),
+    Bad("an hour that no clock has", "F414", archive("task: §{hour: 25}"), ("'e'", "25")),
+    Bad("an interval of nothing", "F414", archive("task: §{interval: {seconds: 0}}"), ("length",)),
+    Bad("a zone that nobody knows", "F415", HEAD + NET + "scheduler: {§timezone: Mars/Base}\n", ("Mars/Base",)),
+    Bad("a task in an unknown zone", "F414", archive("task: §{hour: 2, timezone: Nowhere}"), ("Nowhere",)),
     Bad("a machine with a blank", "F106", HEAD + NET + "scheduler: {machine: §'a b'}\n"),
     Bad("an address with a password", "F103", HEAD + NET + "scheduler: {allow: [§'http://u:p@host/']}\n"),
 )

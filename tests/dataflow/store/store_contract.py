@@ -94,7 +94,7 @@ class DoorContract:
         hop = store.hop("one")
         for group in ("one", "two"):
             hop = store.hop(group)
-            finish(hop, "c", hop.read("c", 100, 1), Drop())
+            finish(hop, "c", hop.read("c", 100, 0), Drop())
         assert not store.door().append([message(40)], record=record).repeated
 
 
@@ -104,14 +104,14 @@ class HopContract:
     def test_each_entry_goes_to_one_consumer_of_a_group(self, store: Store) -> None:
         put(store, *range(6))
         hop = store.hop("one")
-        first, second = hop.read("c1", 4, 1), hop.read("c2", 4, 1)
+        first, second = hop.read("c1", 4, 0), hop.read("c2", 4, 0)
         assert [mid(e.fields) for e in first + second] == [f"m{n}" for n in range(6)]
-        assert hop.read("c1", 4, 1) == []
+        assert hop.read("c1", 4, 0) == []
 
     def test_finish_writes_acknowledges_and_counts(self, store: Store) -> None:
         put(store, 1, 2, 3)
         hop = store.hop("one")
-        a, b, c = hop.read("c", 10, 1)
+        a, b, c = hop.read("c", 10, 0)
         done = hop.finish("c", [(a, Out([(0, message(10).fields), (1, message(11).fields)])), (b, Drop()), (c, Out())])
         assert (done.done, done.lost) == (3, [])
         assert (mids(store, OUT), mids(store, SIDE)) == (["m10"], ["m11"])
@@ -122,7 +122,7 @@ class HopContract:
     def test_finish_is_idempotent(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        rows = [(entry, out(9)) for entry in hop.read("c", 10, 1)]
+        rows = [(entry, out(9)) for entry in hop.read("c", 10, 0)]
         assert hop.finish("c", rows).done == 2
         again = hop.finish("c", rows)
         assert (again.done, again.lost) == (0, [entry.id for entry, _ in rows])
@@ -132,7 +132,7 @@ class HopContract:
     def test_a_consumer_that_lost_an_entry_writes_nothing_for_it(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        a, b = hop.read("slow", 10, 1)
+        a, b = hop.read("slow", 10, 0)
         assert hop.finish("slow", [(b, Drop())]).done == 1
         _, taken = hop.take_over("quick", 0, 10)
         assert [entry.id for entry in taken] == [a.id]
@@ -145,7 +145,7 @@ class HopContract:
     def test_the_fence_is_per_entry_unless_all_go_together(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        a, b = hop.read("slow", 10, 1)
+        a, b = hop.read("slow", 10, 0)
         hop.take_over("quick", 0, 1)
         assert hop.finish("slow", [(a, out(1)), (b, out(2))], together=True).done == 0
         assert mids(store, OUT) == []
@@ -156,7 +156,7 @@ class HopContract:
         put(store, *range(29), stream=SIDE)
         put(store, 1, 2)
         hop = store.hop("one")
-        a, b = hop.read("c", 10, 1)
+        a, b = hop.read("c", 10, 0)
         rows = [(a, Out([(0, message(1).fields), (1, message(1).fields)])), (b, out(2, target=1))]
         with pytest.raises(StreamFull, match=SIDE):
             hop.finish("c", rows)
@@ -167,7 +167,7 @@ class HopContract:
     def test_dead_letters_keep_reason_error_attempts_and_message(self, store: Store) -> None:
         put(store, 7)
         hop = store.hop("one")
-        finish(hop, "c", hop.read("c", 10, 1), Dead("rejected", "no good", 3))
+        finish(hop, "c", hop.read("c", 10, 0), Dead("rejected", "no good", 3))
         ((_, fields),) = store.fields(store.keys.dead(IN, "one"))
         texts = dict(zip(fields[::2], fields[1::2], strict=True))
         told = [texts[b"_dead_" + name] for name in (b"reason", b"error", b"attempts", b"lane")]
@@ -179,13 +179,13 @@ class HopContract:
     def test_a_replayed_message_comes_back_to_its_group_only(self, store: Store) -> None:
         put(store, 7)
         one, two = store.hop("one"), store.hop("two")
-        (first,) = one.read("c", 10, 1)
+        (first,) = one.read("c", 10, 0)
         finish(one, "c", [first], Dead("rejected", "no", 1))
-        finish(two, "c", two.read("c", 10, 1), Drop())
+        finish(two, "c", two.read("c", 10, 0), Drop())
         assert store.replay(IN, "one") == 1
         assert drifts(store) == []
-        assert two.read("c", 10, 1) == []
-        (again,) = one.read("c", 10, 1)
+        assert two.read("c", 10, 0) == []
+        (again,) = one.read("c", 10, 0)
         assert (again.lane, mid(again.fields)) == ("retry", "m7")
         texts = dict(zip(again.fields[::2], again.fields[1::2], strict=True))
         assert (texts[b"_attempt"], texts[b"_origin"]) == (b"0", b"main/" + first.id)
@@ -197,11 +197,11 @@ class HopContract:
     def test_a_message_that_dies_again_keeps_its_origin(self, store: Store) -> None:
         put(store, 7)
         hop = store.hop("one")
-        (first,) = hop.read("c", 10, 1)
+        (first,) = hop.read("c", 10, 0)
         finish(hop, "c", [first], Dead("rejected", "no", 1))
         for _ in range(2):
             store.replay(IN, "one")
-            finish(hop, "c", hop.read("c", 10, 1), Dead("rejected", "no", 1))
+            finish(hop, "c", hop.read("c", 10, 0), Dead("rejected", "no", 1))
         ((_, fields),) = store.fields(store.keys.dead(IN, "one"))
         assert dict(zip(fields[::2], fields[1::2], strict=True))[b"_origin"] == b"main/" + first.id
         assert drifts(store) == []
@@ -209,12 +209,12 @@ class HopContract:
     def test_a_parked_message_comes_back_when_it_is_due(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        a, b = hop.read("c", 10, 1)
+        a, b = hop.read("c", 10, 0)
         hop.finish("c", [(a, Park(FAR_MS, 1)), (b, Park(PAST_MS, 4))])
         group = store.view(IN).groups[0]
         assert (group.parked, group.next_due_ms, drifts(store)) == (2, PAST_MS, [])
         assert hop.wake() == 1
-        (back,) = hop.read("c", 10, 1)
+        (back,) = hop.read("c", 10, 0)
         texts = dict(zip(back.fields[::2], back.fields[1::2], strict=True))
         assert (back.lane, texts[b"_mid"], texts[b"_attempt"]) == ("retry", b"m2", b"4")
         assert texts[b"_origin"] == b"main/" + b.id
@@ -224,9 +224,9 @@ class HopContract:
         put(store, 1)
         hop = store.hop("one")
         for attempt in (1, 2, 3):
-            finish(hop, "c", hop.read("c", 10, 1), Park(PAST_MS, attempt))
+            finish(hop, "c", hop.read("c", 10, 0), Park(PAST_MS, attempt))
             assert hop.wake() == 1
-        (back,) = hop.read("c", 10, 1)
+        (back,) = hop.read("c", 10, 0)
         assert back.fields[::2] == [b"_attempt", b"_origin", b"_mid", b"_path", b"n"]
         assert drifts(store) == []
 
@@ -236,7 +236,7 @@ class HopContract:
         store.apply()
         put(store, 1, 2)
         hop = store.hop("one")
-        rows: list[tuple[Entry, Outcome]] = [(entry, Dead("rejected", "no", 1)) for entry in hop.read("c", 10, 1)]
+        rows: list[tuple[Entry, Outcome]] = [(entry, Dead("rejected", "no", 1)) for entry in hop.read("c", 10, 0)]
         with pytest.raises(StreamFull, match="dead letters of one"):
             hop.finish("c", rows)
         assert store.view(IN).groups[0].pending == 2
@@ -245,7 +245,7 @@ class HopContract:
     def test_attempts_are_counted_for_the_owner_only(self, store: Store) -> None:
         put(store, 1)
         hop = store.hop("one")
-        (entry,) = hop.read("c", 10, 1)
+        (entry,) = hop.read("c", 10, 0)
         assert [hop.begin("c", entry), hop.begin("c", entry), hop.begin("other", entry)] == [1, 2, 0]
         assert hop.attempts(entry) == 2
         hop.finish("c", [(entry, Drop())])
@@ -263,14 +263,14 @@ class OwnershipContract:
     def test_recover_finds_what_a_lost_reply_held(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        lost = hop.read("c", 10, 1)
+        lost = hop.read("c", 10, 0)
         assert hop.recover("c") == lost
         assert hop.recover("other") == []
 
     def test_what_was_handed_back_is_taken_in_good_order(self, store: Store) -> None:
         put(store, 1, 2, 3)
         hop = store.hop("one")
-        a, _, _ = hop.read("leaving", 10, 1)
+        a, _, _ = hop.read("leaving", 10, 0)
         hop.begin("leaving", a)
         assert hop.hand_back("leaving", [a]) == 3
         assert hop.attempts(a) == 0
@@ -281,7 +281,7 @@ class OwnershipContract:
     def test_the_entries_of_a_dead_consumer_are_suspect(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        held = hop.read("dead", 10, 1)
+        held = hop.read("dead", 10, 0)
         hop.begin("dead", held[0])
         assert hop.inherit("heir", "dead") == held
         assert hop.attempts(held[0]) == 1
@@ -290,14 +290,14 @@ class OwnershipContract:
     def test_a_lease_that_is_renewed_is_not_taken(self, store: Store) -> None:
         put(store, 1)
         hop = store.hop("one")
-        hop.read("c", 10, 1)
+        hop.read("c", 10, 0)
         assert hop.renew(["c", "unknown"]) == 1
         assert hop.take_over("other", 60_000, 10) == ([], [])
 
     def test_an_entry_deleted_by_hand_is_counted_as_lost(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        a, b = hop.read("c", 10, 1)
+        a, b = hop.read("c", 10, 0)
         store.remove_by_hand(IN, a.id)
         _, suspect = hop.take_over("other", 0, 10)
         assert suspect == [b]
@@ -312,18 +312,18 @@ class DeletionContract:
     def test_an_entry_stays_until_every_group_has_finished(self, store: Store) -> None:
         put(store, 1, 2, 3)
         one, two = store.hop("one"), store.hop("two")
-        finish(one, "c", one.read("c", 10, 1), Drop())
+        finish(one, "c", one.read("c", 10, 0), Drop())
         assert mids(store) == ["m1", "m2", "m3"]
-        finish(two, "c", two.read("c", 2, 1), Drop())
+        finish(two, "c", two.read("c", 2, 0), Drop())
         assert mids(store) == ["m3"]
-        finish(two, "c", two.read("c", 2, 1), Drop())
+        finish(two, "c", two.read("c", 2, 0), Drop())
         assert (mids(store), drifts(store)) == ([], [])
 
     def test_finished_entries_behind_a_slow_one_are_deleted(self, store: Store) -> None:
         put(store, 1, 2, 3)
         one, two = store.hop("one"), store.hop("two")
-        finish(one, "c", one.read("c", 10, 1), Drop())
-        slow, *others = two.read("c", 10, 1)
+        finish(one, "c", one.read("c", 10, 0), Drop())
+        slow, *others = two.read("c", 10, 0)
         finish(two, "c", others, Drop())
         assert mids(store) == ["m1"]
         finish(two, "c", [slow], Drop())
@@ -332,8 +332,8 @@ class DeletionContract:
     def test_an_entry_that_another_group_has_in_hand_stays(self, store: Store) -> None:
         put(store, 1, 2, 3)
         one, two = store.hop("one"), store.hop("two")
-        _, second, third = two.read("c", 10, 1)
-        finish(one, "c", one.read("c", 10, 1), Drop())
+        _, second, third = two.read("c", 10, 0)
+        finish(one, "c", one.read("c", 10, 0), Drop())
         assert mids(store) == ["m1", "m2", "m3"]
         finish(two, "c", [third], Drop())
         assert mids(store) == ["m1", "m2"]
@@ -343,28 +343,28 @@ class DeletionContract:
     def test_parked_messages_do_not_hold_the_stream(self, store: Store) -> None:
         put(store, 1, 2)
         one, two = store.hop("one"), store.hop("two")
-        finish(one, "c", one.read("c", 10, 1), Park(FAR_MS, 1))
-        finish(two, "c", two.read("c", 10, 1), Drop())
+        finish(one, "c", one.read("c", 10, 0), Park(FAR_MS, 1))
+        finish(two, "c", two.read("c", 10, 0), Drop())
         assert (mids(store), store.view(IN).groups[0].parked, drifts(store)) == ([], 2, [])
 
     @pytest.mark.parametrize("in_hand", [False, True])
     def test_a_lost_group_goes_on_where_it_stood(self, store: Store, in_hand: bool) -> None:
         put(store, 1, 2, 3, 4)
         one, two = store.hop("one"), store.hop("two")
-        finish(one, "c", one.read("c", 3 if in_hand else 2, 1)[:2], Drop())
+        finish(one, "c", one.read("c", 3 if in_hand else 2, 0)[:2], Drop())
         store.lose_group(store.keys.stream(IN), "one")
         with pytest.raises(NotDeclared):
-            one.read("c", 10, 1)
-        finish(two, "c", two.read("c", 10, 1), Drop())
+            one.read("c", 10, 0)
+        finish(two, "c", two.read("c", 10, 0), Drop())
         assert mids(store) == ["m1", "m2", "m3", "m4"]
         store.apply()
-        assert [mid(entry.fields) for entry in one.read("c", 10, 1)] == ["m3", "m4"]
+        assert [mid(entry.fields) for entry in one.read("c", 10, 0)] == ["m3", "m4"]
         assert drifts(store) == []
 
     def test_finish_without_its_group_writes_nothing(self, store: Store) -> None:
         put(store, 1)
         hop = store.hop("one")
-        (entry,) = hop.read("c", 10, 1)
+        (entry,) = hop.read("c", 10, 0)
         store.lose_group(store.keys.stream(IN), "one")
         with pytest.raises(NotDeclared):
             hop.finish("c", [(entry, out(1))])
@@ -373,7 +373,7 @@ class DeletionContract:
     def test_applying_again_changes_nothing(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
-        hop.read("c", 1, 1)
+        hop.read("c", 1, 0)
         before = store.view(IN)
         store.apply()
         assert store.view(IN) == before
@@ -597,7 +597,7 @@ class MemoryLimitContract:
     def test_every_draining_step_works(self, store: Store) -> None:
         put(store, *range(6))
         one, two = store.hop("one"), store.hop("two")
-        a, b, c, d, e, _ = one.read("c", 10, 1)
+        a, b, c, d, e, _ = one.read("c", 10, 0)
         store.fill()
         assert one.begin("c", a) == 1
         assert one.renew(["c"]) == 6
@@ -607,9 +607,9 @@ class MemoryLimitContract:
         assert one.hand_back("c", [e]) == 2
         clean, suspect = one.take_over("next", 3_600_000, 10)
         assert (len(clean), suspect) == (2, [])
-        back = one.read("next", 10, 1)
+        back = one.read("next", 10, 0)
         assert one.finish("next", [(entry, Drop()) for entry in clean + back]).done == 4
-        finish(two, "c", two.read("c", 10, 1), out(2))
+        finish(two, "c", two.read("c", 10, 0), out(2))
         store.relieve()
         assert (mids(store), drifts(store)) == ([], [])
 
@@ -632,7 +632,7 @@ class MemoryLimitContract:
         store.lose_group(store.keys.stream(IN), "one")
         store.fill()
         store.apply()
-        assert len(store.hop("one").read("c", 10, 1)) == 1
+        assert len(store.hop("one").read("c", 10, 0)) == 1
         store.relieve()
 
 

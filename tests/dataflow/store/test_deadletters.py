@@ -27,7 +27,7 @@ def die(store: RealStore, *numbers: int, reason: str = "rejected") -> DeadLetter
     """Have reader `one` bury messages."""
     store.door().append([message(n) for n in numbers])
     hop = store.hop("one")
-    entries = [entry for entry in hop.read("c", len(numbers), 1) if entry.lane == "main"]
+    entries = [entry for entry in hop.read("c", len(numbers), 0) if entry.lane == "main"]
     hop.finish("c", [(entry, Dead(reason, f"no {n}", 3)) for n, entry in zip(numbers, entries, strict=True)])
     return store.letters(IN, "one")
 
@@ -38,7 +38,7 @@ def test_a_dead_letter_tells_all(store: RealStore) -> None:
         [Outgoing(IN, [b"_mid", b"m7", b"_path", b"hub@1", b"n", b"7", b"text", b"caf\xc3\xa9", b"_null", b'["x"]'])]
     )
     hop = store.hop("one")
-    (entry,) = hop.read("c", 1, 1)
+    (entry,) = hop.read("c", 1, 0)
     hop.finish("c", [(entry, Dead("raised", "ValueError: no", 5))])
     (letter,) = store.letters(IN, "one")
     assert (letter.stream, letter.group, letter.reason, letter.error) == (IN, "one", "raised", "ValueError: no")
@@ -77,7 +77,7 @@ def test_some_are_replayed_and_each_once(store: RealStore) -> None:
     assert [letter.mid for letter in letters] == ["m0", "m3", "m4"]
     assert drifts(store) == []
     hop = store.hop("one")
-    back = hop.read("c", 10, 1)
+    back = hop.read("c", 10, 0)
     assert [entry.lane for entry in back] == ["retry", "retry"]
     hop.finish("c", [(entry, Drop()) for entry in back])
     assert drifts(store) == []
@@ -88,7 +88,7 @@ def test_all_are_replayed_in_pieces(store: RealStore) -> None:
     for _ in range(30):
         letters = die(store, *range(40))
         two = store.hop("two")
-        two.finish("c", [(entry, Drop()) for entry in two.read("c", 100, 1)])
+        two.finish("c", [(entry, Drop()) for entry in two.read("c", 100, 0)])
     assert letters.count() == 1200 > 2 * MAX_REPLAY
     assert (letters.replay_all(), letters.count(), letters.replay_all()) == (1200, 0, 0)
     assert store.view(IN).groups[0].retry_undelivered == 1200

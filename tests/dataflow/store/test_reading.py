@@ -12,7 +12,6 @@ from dataflow.store.hop import Dead, Drop, Park
 from dataflow.store.live import beat
 from dataflow.store.reading import (
     read_alarms,
-    read_consumers,
     read_lanes,
     read_processes,
     read_stream,
@@ -38,7 +37,7 @@ def store(both_redis_url: str) -> Iterator[RealStore]:
 def test_a_stream_and_its_readers(store: RealStore) -> None:
     store.door().append([message(n) for n in range(10)])
     one = store.hop("one")
-    entries = one.read("c1", 6, 1)
+    entries = one.read("c1", 6, 0)
     one.finish("c1", [(entries[0], Drop()), (entries[1], Dead("x", "y", 1)), (entries[2], Park(5, 1))])
     view = read_stream(store.client, store.keys, IN)
     assert (view.books.length, view.books.max_len, view.books.removed, view.books.written) == (10, 40, 0, {"door": 10})
@@ -54,9 +53,9 @@ def test_a_stream_and_its_readers(store: RealStore) -> None:
 def test_what_came_back_is_told_apart(store: RealStore) -> None:
     store.door().append([message(n) for n in range(3)])
     one = store.hop("one")
-    one.finish("c", [(entry, Park(1, 1)) for entry in one.read("c", 3, 1)])
+    one.finish("c", [(entry, Park(1, 1)) for entry in one.read("c", 3, 0)])
     one.wake(2)
-    one.read("c", 1, 1)
+    one.read("c", 1, 0)
     first = read_stream(store.client, store.keys, IN).groups[0]
     assert (first.retry_undelivered, first.retry_pending, first.retry_depth, first.parked) == (1, 1, 2, 1)
 
@@ -80,7 +79,7 @@ def test_a_missing_group_is_told(store: RealStore) -> None:
 @pytest.mark.parametrize("exact", [False, True])
 def test_undelivered_is_right_after_deletions_by_hand(store: RealStore, exact: bool) -> None:
     store.door().append([message(n) for n in range(10)])
-    store.hop("one").read("c", 2, 1)
+    store.hop("one").read("c", 2, 0)
     ids = [id_ for id_, _ in store.fields(store.keys.stream(IN))]
     for index in (4, 5, 9):
         store.remove_by_hand(IN, ids[index])
@@ -94,7 +93,7 @@ def test_undelivered_is_counted_from_either_side(store: RealStore, delivered: in
     for first in range(0, 5000, 1000):
         store.door().append([message(n) for n in range(first, first + 1000)])
     if delivered:
-        store.hop("one").read("c", delivered, 1)
+        store.hop("one").read("c", delivered, 0)
     one, two = read_stream(store.client, store.keys, IN, exact=True).groups
     assert (one.undelivered, one.pending, two.undelivered) == (5000 - delivered, delivered, 5000)
 
@@ -104,7 +103,7 @@ def test_too_many_to_be_counted_are_taken_from_the_books(store: RealStore) -> No
     for first in range(0, 24_000, 1000):
         store.door().append([message(n) for n in range(first, first + 1000)])
     one = store.hop("one")
-    entries = [entry for _ in range(12) for entry in one.read("c", 1000, 1)]
+    entries = [entry for _ in range(12) for entry in one.read("c", 1000, 0)]
     one.finish("c", [(entry, Drop()) for entry in entries[:500]])
     one.finish("c", [(entry, Park(1, 1)) for entry in entries[500:600]])
     quick, exact = (read_stream(store.client, store.keys, IN, exact=exact).groups[0] for exact in (False, True))
@@ -140,18 +139,6 @@ def test_the_lanes_of_edges(store: RealStore) -> None:
     assert (view.open, view.settled, view.seq, view.position) == (None, 2, 1, frozen.last.decode())
     assert (view.holder, view.lease_left_ms) == ("", 0)
     assert (mids(store, SIDE), mids(store, LAST)) == (["m2"], [])
-
-
-def test_consumers_without_the_bench(store: RealStore) -> None:
-    store.door().append([message(n) for n in range(3)])
-    hop = store.hop("one")
-    hop.read("leaving", 1, 1)
-    hop.hand_back("leaving")
-    hop.read("staying", 1, 1)
-    (consumer,) = read_consumers(store.client, store.keys, IN, "one")
-    assert (consumer.name, consumer.pending, consumer.idle_ms < 60_000) == ("staying", 1, True)
-    assert read_consumers(store.client, store.keys, IN, "nobody") == []
-    assert read_consumers(store.client, store.keys, "nothing", "nobody") == []
 
 
 def test_alarms_and_processes(store: RealStore) -> None:

@@ -60,7 +60,7 @@ FINISH_KEYS = [
 def test_finish_with_a_wrong_key_writes_nothing(store: RealStore, key: str) -> None:
     store.door().append([message(n) for n in range(4)])
     hop = store.hop("one")
-    a, b, c, d = hop.read("c", 10, 1)
+    a, b, c, d = hop.read("c", 10, 0)
     spoil(store, key)
     before = everything(store)
     rows: list[tuple[Entry, Outcome]] = [
@@ -92,7 +92,7 @@ REPLAY_KEYS = [
 def test_replay_with_a_wrong_key_writes_nothing(store: RealStore, key: str) -> None:
     store.door().append([message(1)])
     hop = store.hop("one")
-    hop.finish("c", [(entry, Dead("x", "y", 1)) for entry in hop.read("c", 10, 1)])
+    hop.finish("c", [(entry, Dead("x", "y", 1)) for entry in hop.read("c", 10, 0)])
     spoil(store, key)
     before = everything(store)
     with pytest.raises((DataflowError, ResponseError)):
@@ -104,7 +104,7 @@ def test_replay_with_a_wrong_key_writes_nothing(store: RealStore, key: str) -> N
 def test_wake_with_a_wrong_key_writes_nothing(store: RealStore, key: str) -> None:
     store.door().append([message(1)])
     hop = store.hop("one")
-    hop.finish("c", [(entry, Park(1, 1)) for entry in hop.read("c", 10, 1)])
+    hop.finish("c", [(entry, Park(1, 1)) for entry in hop.read("c", 10, 0)])
     spoil(store, key)
     before = everything(store)
     with pytest.raises((DataflowError, ResponseError)):
@@ -129,7 +129,7 @@ def test_append_takes_a_message_of_the_cap_and_refuses_one_more(store: RealStore
 def test_finish_takes_a_message_of_the_cap_and_refuses_one_more(store: RealStore) -> None:
     store.door().append([message(1)])
     hop = store.hop("one")
-    entries = hop.read("c", 10, 1)
+    entries = hop.read("c", 10, 0)
     before = everything(store)
     with pytest.raises(ResponseError, match="7002 arguments"):
         hop.finish("c", [(entry, Out([(0, message(1).fields), (0, large(ABOVE_CAP))])) for entry in entries])
@@ -142,9 +142,9 @@ def test_finish_takes_a_message_of_the_cap_and_refuses_one_more(store: RealStore
 def test_a_long_entry_of_another_program_comes_back(store: RealStore, fields: int, outcome: Dead | Park) -> None:
     call(store.client, "XADD", KEYS.stream(IN).stream, "*", *large(fields))
     hop = store.hop("one")
-    hop.finish("c", [(entry, outcome) for entry in hop.read("c", 10, 1)])
+    hop.finish("c", [(entry, outcome) for entry in hop.read("c", 10, 0)])
     assert hop.wake() + store.replay(IN, "one") == 1
-    (back,) = hop.read("c", 10, 1)
+    (back,) = hop.read("c", 10, 0)
     assert back.fields[4:] == large(fields)
     assert drifts(store, foreign=True) == []
 
@@ -156,7 +156,7 @@ def test_an_entry_that_no_script_can_carry_is_kept_whole_as_a_dead_letter(
     fields = [*large(5000), b"bytes", b"\xff\x00", b"long", b"x" * 70_000]
     call(store.client, "XADD", KEYS.stream(IN).stream, "*", *fields)
     hop = store.hop("one")
-    assert hop.finish("c", [(entry, outcome) for entry in hop.read("c", 10, 1)]).done == 1
+    assert hop.finish("c", [(entry, outcome) for entry in hop.read("c", 10, 0)]).done == 1
     (letter,) = store.letters(IN, "one")
     assert (len(letter.fields), letter.fields["f4999"], letter.fields["bytes"]) == (5002, "v", "\\xff\x00")
     assert (len(letter.fields["long"]), letter.replayable) == (70_000, False)
@@ -168,7 +168,7 @@ def test_an_entry_that_no_script_can_carry_is_kept_whole_as_a_dead_letter(
 def test_a_dead_letter_is_replayed_to_a_declared_reader_only(store: RealStore) -> None:
     store.door().append([message(1)])
     hop = store.hop("one")
-    hop.finish("c", [(entry, Dead("x", "y", 1)) for entry in hop.read("c", 10, 1)])
+    hop.finish("c", [(entry, Dead("x", "y", 1)) for entry in hop.read("c", 10, 0)])
     assert declare.undeclare(store.client, store.keys, IN, "one") == 0
     with pytest.raises(NotDeclared, match="no reader"):
         store.replay(IN, "one")
@@ -179,7 +179,7 @@ def test_a_dead_letter_is_replayed_to_a_declared_reader_only(store: RealStore) -
 def test_a_reader_with_messages_is_let_go_of_only_when_asked(store: RealStore) -> None:
     store.door().append([message(n) for n in range(6)])
     hop = store.hop("one")
-    a, b, _ = hop.read("c", 3, 1)
+    a, b, _ = hop.read("c", 3, 0)
     hop.finish("c", [(a, Drop()), (b, Park(1, 1))])
     assert declare.undeclare(store.client, store.keys, IN, "one") == 5
     assert declare.undeclare(store.client, store.keys, IN, "one", release=True) == 0
@@ -192,14 +192,14 @@ def test_a_reader_with_messages_is_let_go_of_only_when_asked(store: RealStore) -
 def test_the_books_of_a_reader_that_comes_back_are_balanced(store: RealStore) -> None:
     store.door().append([message(n) for n in range(6)])
     one, two = store.hop("one"), store.hop("two")
-    entries = one.read("c", 3, 1)
+    entries = one.read("c", 3, 0)
     one.finish("c", [(entries[0], Drop()), (entries[1], Dead("x", "y", 1)), (entries[2], Park(1, 1))])
-    two.finish("c", [(entry, Drop()) for entry in two.read("c", 2, 1)])
+    two.finish("c", [(entry, Drop()) for entry in two.read("c", 2, 0)])
     declare.undeclare(store.client, store.keys, IN, "one", release=True)
     store.door().append([message(9)])
     store.apply()
     assert drifts(store) == []
-    again = one.read("c", 10, 1)
+    again = one.read("c", 10, 0)
     assert len(again) == 5
     one.finish("c", [(entry, Drop()) for entry in again])
     assert store.replay(IN, "one") == 1

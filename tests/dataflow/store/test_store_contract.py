@@ -8,11 +8,8 @@ import pytest
 
 from dataflow.store.redis import connect
 from dataflow.testing.servers import RedisServer
-
-pytest.register_assert_rewrite("tests.dataflow.store.store_contract")
-
-from tests.dataflow.store.store_contract import StoreContract  # noqa: E402
-from tests.dataflow.store.stores import MemoryStore, RealStore  # noqa: E402
+from tests.dataflow.store.store_contract import StoreContract
+from tests.dataflow.store.stores import MemoryStore, RealStore
 
 
 class TestMemory(StoreContract):

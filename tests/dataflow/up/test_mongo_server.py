@@ -8,7 +8,7 @@ from pathlib import Path
 import pymongo
 import pytest
 
-from dataflow.testing.servers import MongoServer
+from dataflow.testing.mongo import MongoServer
 from dataflow.up import mongo_server
 from dataflow.up.ports import free_port
 

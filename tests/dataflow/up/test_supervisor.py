@@ -21,7 +21,7 @@ from dataflow.up.supervisor import ChildStatus, Supervisor
 pytestmark = pytest.mark.integration
 
 FAST = Backoff(first_s=0.02, most_s=0.1, steady_s=30.0)
-OBEDIENT = "import time\nwhile True: time.sleep(60)"
+OBEDIENT = "import time\ntime.sleep(120)"
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\n" + OBEDIENT
 
 
@@ -59,7 +59,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield bench
         signals.stops = 2  # at once
         bench.supervisor.stop(signals)
-    assert leftovers.find(tmp_path) == []
+    assert leftovers.end(tmp_path, patience_s=0.5) == []
 
 
 def test_a_child_runs_logs_and_stops(bench: Bench) -> None:
@@ -135,7 +135,7 @@ def test_a_child_that_does_not_stop_in_time_is_killed_and_that_is_told(bench: Be
 
 
 def test_a_second_request_to_stop_ends_all_at_once(bench: Bench) -> None:
-    bench.supervisor.start([program("deaf", STUBBORN, stop_s=600), program("deafer", STUBBORN, stop_s=600, stage=1)])
+    bench.supervisor.start([program("deaf", STUBBORN, stop_s=60), program("deafer", STUBBORN, stop_s=60, stage=1)])
     bench.until(lambda: "deaf" in bench.log("deaf") and "deaf" in bench.log("deafer"))
     os.kill(os.getpid(), signal.SIGINT)
     bench.signals.wait(5)

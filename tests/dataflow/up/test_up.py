@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project = Project(tmp_path)
     yield project
     assert project.command("down").returncode == 0, project.logs()
-    assert leftovers.find(folder_of(project).path) == []
+    assert leftovers.end(folder_of(project).path, patience_s=0.5) == []
 
 
 def folder_of(project: Project) -> DataFolder:

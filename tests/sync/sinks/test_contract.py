@@ -1,4 +1,4 @@
-"""The sink contract on memory and on a real chDB, in each mode that recognises batches."""
+"""The sink contract on memory, on a real chDB in each mode that recognises batches, and on a clickhouse-server."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 
+from dataflow.clickhouse.address import ServerAddress
+from dataflow.flow.spec import Field
+from dataflow.testing.servers import ClickHouseServer
 from sync.sink import Refusal, Row, Sink
 from sync.sinks.clickhouse import ddl
 from sync.sinks.clickhouse.embedded import EmbeddedBackend
+from sync.sinks.clickhouse.server import ServerBackend
 from sync.sinks.clickhouse.sink import ClickHouseSink
 from sync.sinks.clickhouse.table import TableName
 from sync.sinks.memory import MemorySink, MemoryTarget
 from sync.warehouse.chdb import ChdbWarehouse
 from tests.sync.sink_contract import CODEC, NOW_MS, SCHEMA, Harness, SinkContract, row
 from tests.sync.sinks.edges import edge
+from tests.sync.sinks.leases import Leases
 
 
 class MemoryHarness:
@@ -71,6 +76,49 @@ class ChdbHarness:
         return fields
 
 
+class LeasedSink(ClickHouseSink):
+    """Shakes hands as a runner does who has just taken the lease."""
+
+    def __init__(self, leases: Leases, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._leases = leases
+
+    def handshake(self, lineage: str, epoch: int) -> None:
+        self._leases.take(lineage, epoch)
+        super().handshake(lineage, epoch)
+
+
+class ServerHarness:
+    """The same on a server, which has no type for microseconds: they are kept as text."""
+
+    def __init__(self, server: ClickHouseServer, table: str) -> None:
+        self._table = table
+        self._leases = Leases()
+        self._address = ServerAddress.read(server.url)
+        statement = ddl.create_table(TableName.read(table), SCHEMA | {"at": Field("str")}, (18, 16))
+        self._backend().execute(statement)
+
+    def sink(self) -> Sink:
+        return LeasedSink(self._leases, edge(self._table), SCHEMA, self._backend(), now_ms=lambda: NOW_MS + 1000)
+
+    def stored(self) -> dict[str, list[dict[str, Any]]]:
+        found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for fields in self._backend().rows(f"SELECT * FROM {self._table}", {}):
+            extra = json.loads(fields.pop("_extra"))
+            fields["at"] = datetime.fromisoformat(fields["at"])
+            fields["ok"] = None if fields["ok"] is None else bool(fields["ok"])
+            found[fields.pop("_mid")].append(fields | extra)
+        return dict(found)
+
+    def bad(self, mid: str) -> Row:
+        fields = row(mid)
+        fields[fields.index(b"n") + 1] = b"9223372036854775808"
+        return fields
+
+    def _backend(self) -> ServerBackend:
+        return ServerBackend(self._address, self._leases)
+
+
 class TestMemory(SinkContract):
     @pytest.fixture
     def harness(self) -> Harness:
@@ -92,6 +140,16 @@ class TestChdbByReadingBack(SinkContract):
     @pytest.fixture
     def harness(self, warehouse: ChdbWarehouse, table: str) -> Harness:
         return ChdbHarness(warehouse, table, window=0)
+
+    def test_it_is_this_mode(self, sink: Sink) -> None:
+        assert sink.mode == "readback"
+
+
+@pytest.mark.integration
+class TestServerByReadingBack(SinkContract):
+    @pytest.fixture
+    def harness(self, clickhouse: ClickHouseServer, server_table: str) -> Harness:
+        return ServerHarness(clickhouse, server_table)
 
     def test_it_is_this_mode(self, sink: Sink) -> None:
         assert sink.mode == "readback"

@@ -77,7 +77,7 @@ def test_a_value_comes_back_as_it_was_sent(
     assert described is not None
     column = described.columns[0]
     values = [*map(encoder(column.parsed).one, texts), *([None] if column.parsed.nullable else [])]
-    insert = Insert(name, [("v", column.type), ("n", "UInt8")], [values, range(len(values))], None)
+    insert = Insert(name, [("v", column.type), ("n", "UInt8")], [values, range(len(values))], "id", False)
     backend.insert(insert)
     stored = backend.rows(f"SELECT hex(CAST(v AS Nullable(String))) AS v FROM {table} ORDER BY n", {})
     wanted = [_read_by_server(warehouse, column.type, text) for text in texts]
@@ -96,7 +96,7 @@ def _read_by_server(warehouse: ChdbWarehouse, type_: str, text: bytes) -> str:
 def test_an_error_of_the_engine_is_told_with_its_number(warehouse: ChdbWarehouse, table: str) -> None:
     backend = EmbeddedBackend(warehouse)
     with pytest.raises(InsertFailed) as failed:
-        backend.insert(Insert(TableName.read(table), [("v", "UInt8")], [[1]], "token"))
+        backend.insert(Insert(TableName.read(table), [("v", "UInt8")], [[1]], "token", True))
     assert failed.value.code == 60
     assert "UNKNOWN_TABLE" in str(failed.value)
 
@@ -112,7 +112,9 @@ def test_blocks_are_told_apart_by_their_tokens_alone(
         "SETTINGS non_replicated_deduplication_window = 100"
     )
     for token in tokens:
-        EmbeddedBackend(warehouse).insert(Insert(TableName.read(table), [("v", "UInt8")], [[1]], token))
+        EmbeddedBackend(warehouse).insert(
+            Insert(TableName.read(table), [("v", "UInt8")], [[1]], token or "id", token is not None)
+        )
     assert int(warehouse.ask(f"SELECT count() FROM {table}", format="TSV")) == rows
 
 

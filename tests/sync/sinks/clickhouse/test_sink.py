@@ -434,7 +434,7 @@ class TestDoubt:
         backend = EmbeddedBackend(warehouse)
         mids = [b"a,b", b"'", b"\\", b"\xff\0\n\t", "ü".encode(), b""] + [b"%d" % n for n in range(12_000)]
         name = ClickHouseSink(edge(table), None, backend)._name
-        backend.insert(Insert(name, [("_mid", "String"), ("n", "UInt8")], [mids, [0] * len(mids)], None))
+        backend.insert(Insert(name, [("_mid", "String"), ("n", "UInt8")], [mids, [0] * len(mids)], "id", False))
         assert backend.present(name, [*mids, b"x", b"a", b"b"]) == set(mids)
 
 

@@ -1,0 +1,95 @@
+"""`dataflow ddl` on a real clickhouse-server, and what it would say to a newer one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dataflow.flow.spec import Field
+from dataflow.testing.servers import ClickHouseServer
+from dataflow.warehouse import connect
+from sync.ddl_command import ddl
+from sync.sinks.clickhouse.ddl import needed
+from sync.sinks.clickhouse.table import Column, Table, TableName
+
+FLOW = """
+flow: water
+connections:
+  main: {redis: "redis://127.0.0.1:1"}
+  warehouse: {clickhouse: "%s"}
+streams:
+  a.stream_in: {schema: {n: int, ok: bool, at: {type: datetime, nullable: true}}}
+  b.stream_in: {keep: {messages: 10}}
+edges:
+  archive: {kind: s2ch, from: a.stream_in, to: warehouse.%s}
+  onward: {kind: s2s, from: a.stream_in, to: b.stream_in}
+"""
+NAME = TableName("default", "scores")
+NEW = (24, 3)
+
+
+def asked(clickhouse: ClickHouseServer, table: str, folder: Path, edge: str = "archive") -> str:
+    flow = folder / "flow.yml"
+    flow.write_text(FLOW % (clickhouse.writer_url, table))
+    told = CliRunner().invoke(ddl, [str(flow), edge], catch_exceptions=False)
+    assert told.exit_code == 0
+    return told.output
+
+
+@pytest.mark.integration
+class TestServer:
+    def test_what_it_prints_makes_the_table(
+        self, clickhouse: ClickHouseServer, server_table: str, tmp_path: Path
+    ) -> None:
+        warehouse = connect(clickhouse.url)
+        said = asked(clickhouse, server_table, tmp_path)
+        assert f"-- there is no table default.{server_table}" in said
+        assert "-- field at: Nullable(DateTime('UTC')) holds whole seconds of 1970 ... 2106 only" in said
+        for statement in said.split(";")[:-1]:
+            warehouse.query(statement, write=True)
+        described = warehouse.rows(f"DESCRIBE TABLE {server_table}")
+        assert [row["type"] for row in described] == [
+            "String", "Int64", "UInt8", "Nullable(DateTime('UTC'))", "String",
+        ]  # fmt: skip
+        assert asked(clickhouse, server_table, tmp_path).splitlines() == [
+            f"-- table default.{server_table} recognises a batch that is sent again by: readback",
+            "-- field at: Nullable(DateTime('UTC')) holds whole seconds of 1970 ... 2106 only",
+        ]
+
+    def test_what_it_prints_mends_a_table(
+        self, clickhouse: ClickHouseServer, server_table: str, tmp_path: Path
+    ) -> None:
+        warehouse = connect(clickhouse.url)
+        warehouse.query(f"CREATE TABLE {server_table} (n UInt8) ENGINE = MergeTree ORDER BY n", write=True)
+        said = asked(clickhouse, server_table, tmp_path)
+        assert f"-- table default.{server_table} recognises a batch that is sent again by: none" in said
+        assert "-- left as it is: column n: UInt8, not Int64" in said
+        for statement in said.split(";")[:-1]:
+            warehouse.query(statement, write=True)
+        assert "by: readback" in asked(clickhouse, server_table, tmp_path)
+
+    def test_an_edge_without_a_table(self, clickhouse: ClickHouseServer, tmp_path: Path) -> None:
+        flow = tmp_path / "flow.yml"
+        flow.write_text(FLOW % (clickhouse.url, "t"))
+        assert "writes to no table" in str(CliRunner().invoke(ddl, [str(flow), "onward"]).exception)
+
+
+def test_a_newer_server_is_to_remember_blocks() -> None:
+    table = Table(NAME, (Column("n", "Int64"),), "MergeTree", 0, NEW)
+    assert needed(table, NAME, {"n": Field("int")}, NEW) == [
+        "ALTER TABLE `default`.`scores` ADD COLUMN `_mid` String",
+        "ALTER TABLE `default`.`scores` ADD COLUMN `_extra` String",
+        "ALTER TABLE `default`.`scores` MODIFY SETTING non_replicated_deduplication_window = 10000",
+    ]
+
+
+def test_columns_that_the_edge_does_not_write_are_not_needed() -> None:
+    table = Table(NAME, (Column("n", "Int64"), Column("_mid", "String")), "MergeTree", 10, NEW)
+    assert needed(table, NAME, {"n": Field("int"), "x": Field("float")}, NEW, projection=["n"]) == []
+
+
+def test_a_table_that_keeps_nothing_cannot_be_mended() -> None:
+    table = Table(NAME, (Column("_mid", "String"), Column("_extra", "String")), "Log", 0, NEW)
+    assert needed(table, NAME, None, NEW) == []
