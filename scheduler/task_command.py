@@ -20,7 +20,7 @@ from dataflow.cli.common import flow_option, number, print_json, show, split_flo
 from dataflow.errors import DataflowError, UnknownName, UserError
 from dataflow.flow.load import load
 from dataflow.schedule import zone
-from scheduler.host import addresses
+from scheduler.addresses import addresses
 from scheduler.machine import decide, state_of
 from scheduler.record import Record
 from scheduler.task import Task
