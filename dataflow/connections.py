@@ -16,7 +16,7 @@ __all__ = ["Addresses", "NotRunning", "Resolved", "WarehouseAddress", "hub_url",
 
 A = TypeVar("A")
 
-_VARIABLES = {"redis": "DATAFLOW_REDIS_URL", "clickhouse": "DATAFLOW_CLICKHOUSE_URL"}
+_VARIABLES = {"redis": "DATAFLOW_REDIS_URL", "clickhouse": "DATAFLOW_CLICKHOUSE_URL", "mongo": "DATAFLOW_MONGO_URL"}
 
 
 class NotRunning(ServerAway):
@@ -39,12 +39,15 @@ class Resolved:
     """Where everything of a flow is right now.
 
     redis: connection name -> URL. warehouse: connection name -> URL of a ClickHouse server, or the
-    WarehouseAddress of the embedded one. hub_url: base URL of the message hub, without a slash at the end.
+    WarehouseAddress of the embedded one. mongo: connection name -> URL. hub_url, scheduler_url: base URL of the message
+    hub and of the scheduler's API, without a slash at the end.
     """
 
     redis: Mapping[str, str] = field(repr=False)
     warehouse: Mapping[str, str | WarehouseAddress] = field(repr=False)
     hub_url: str
+    mongo: Mapping[str, str] = field(default_factory=dict, repr=False)
+    scheduler_url: str = ""
 
 
 def resolve(flow: Flow) -> Resolved:
@@ -68,6 +71,8 @@ def resolve(flow: Flow) -> Resolved:
         redis=Addresses(redis, explain),
         warehouse=Addresses(warehouse, explain),
         hub_url=run.hub if run else hub_url(flow, flow.hub_port),
+        mongo=Addresses({**(run.mongo if run else {}), **_urls(flow, "mongo")}, explain),
+        scheduler_url=(run.scheduler if run else "") or scheduler_url(flow, flow.scheduler.port),
     )
 
 
@@ -77,7 +82,16 @@ def _urls(flow: Flow, kind: str) -> dict[str, str]:
 
 def hub_url(flow: Flow, port: int) -> str:
     """Where a hub of this flow answers from this machine: a server on all interfaces is asked on loopback."""
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(flow.hub_host, flow.hub_host)
+    return _door(flow.hub_host, port)
+
+
+def scheduler_url(flow: Flow, port: int) -> str:
+    """Where the scheduler's API of this flow answers from this machine."""
+    return _door(flow.scheduler.host, port)
+
+
+def _door(listens_on: str, port: int) -> str:
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(listens_on, listens_on)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -43,7 +43,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """Contents of run.json.
 
     redis: connection name -> URL of the embedded Redis. warehouse: connection name -> address of the embedded
-    ClickHouse. ready: whether everything has come up. children: name -> what `up` knows of it.
+    ClickHouse. mongo: connection name -> URL of the embedded MongoDB. scheduler: base URL of the scheduler's API, ""
+    for a flow that has none. ready: whether everything has come up. children: name -> what `up` knows of it.
     """
 
     format: int = FORMAT
@@ -52,6 +53,8 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     hub: str
     redis: Mapping[str, str] = {}
     warehouse: Mapping[str, WarehouseAddress] = {}
+    mongo: Mapping[str, str] = {}
+    scheduler: str = ""
     ready: bool = False
     children: Mapping[str, ChildRecord] = {}
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from celery import Celery
 from celery.signals import worker_shutting_down
 
+from dataflow.broker import RUN_EDGE, broker_url, queue_of
 from dataflow.errors import UnknownName
 from sync.room import Room
 from sync.servers import home
@@ -32,7 +32,6 @@ log = logging.getLogger("dataflow.sync")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BROKER_DATABASE: Final = 1
 ANSWER_S: Final = 10.0
 """A broker that does not answer for so long is taken for dead; well above Celery's own blocking reads of a second."""
 HINT_LIVES_S: Final = 300
@@ -66,22 +65,6 @@ _shared: Final = _Shared()
 def use(room: Room) -> None:
     """Let the tasks of this process run in this room. Call it before the worker starts."""
     _shared.use(room)
-
-
-def broker_url(redis_url: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Where Celery keeps its messages: apart from the streams, in a database of its own."""
-    given = environ.get("DATAFLOW_BROKER_URL")
-    if given:
-        return given
-    parts = urlsplit(redis_url)
-    if parts.scheme == "unix":
-        return f"redis+socket://{parts.path}?virtual_host={BROKER_DATABASE}"
-    return urlunsplit(parts._replace(path=f"/{BROKER_DATABASE}"))
-
-
-def queue_of(flow_name: str) -> str:
-    """The queue of a flow's hints; flows may share a broker."""
-    return f"dataflow.{flow_name}"
 
 
 class _Settings:
@@ -133,7 +116,7 @@ def _task(name: str) -> Callable[[F], F]:
     return register
 
 
-@_task("dataflow.run_edge")
+@_task(RUN_EDGE)
 def run_edge(edge: str, tick: int | None = None, max_batches: int | None = None) -> dict[str, Any]:
     """Run an edge now; what a schedule's tick, an operator or a program asks for. Safe to run twice or late.
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from celery.signals import setup_logging
 from celery.worker import state
 
+from dataflow.broker import queue_of
 from dataflow.connections import resolve
 from dataflow.errors import DataflowError
 from dataflow.flow.load import load
@@ -181,7 +182,7 @@ def _queue(room: Room) -> Callable[[], int]:
     if not url.startswith(("redis://", "rediss://")):
         return lambda: 0
     client = connect(url)
-    return lambda: int(call(client, "LLEN", app.queue_of(room.flow.name)))
+    return lambda: int(call(client, "LLEN", queue_of(room.flow.name)))
 
 
 def _stop_early(*_: object) -> None:

@@ -24,10 +24,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
+from dataflow import holder
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
 from dataflow.flow.spec import Edge
 from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
-from sync import holder
 from sync.renewal import Renewal
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.sink import Batch, Prepared, Refusal, Row, Sink, Verdict

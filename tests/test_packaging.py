@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
-ROOMS = ("dataflow", "message_hub", "workers", "sync")
+ROOMS = ("dataflow", "message_hub", "workers", "sync", "scheduler")
 
 
 def test_every_package_is_listed() -> None:

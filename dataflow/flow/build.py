@@ -17,6 +17,7 @@ from dataflow.flow.spec import (
     Edge,
     Flow,
     Route,
+    Scheduler,
     Stream,
     Worker,
 )
@@ -26,6 +27,7 @@ Values = Mapping[str, Any]
 DEFAULT_CONNECTIONS: Mapping[str, tuple[ConnectionKind, str]] = {
     "main": ("redis", "${DATAFLOW_REDIS_URL:embedded}"),
     "warehouse": ("clickhouse", "${DATAFLOW_CLICKHOUSE_URL:embedded}"),
+    "tasks": ("mongo", "${DATAFLOW_MONGO_URL:embedded}"),
 }
 """What a file without `connections:` has."""
 
@@ -55,6 +57,7 @@ def flow(values: Values, path: Path, written: Any) -> Flow:
         edges={name: edge(name, one) for name, one in values["edges"].items()},
         hub_host=values["hub"]["host"],
         hub_port=values["hub"]["port"],
+        scheduler=scheduler(values["scheduler"], connections),
     )
 
 
@@ -114,6 +117,14 @@ def edge(name: str, values: Values) -> Edge:
         task=values["task"],
         **{key: values.get(key, absent.get(key)) for key in same},
     )
+
+
+def scheduler(values: Values | None, connections: Mapping[str, Connection]) -> Scheduler:
+    """The scheduler; its documents are on the first mongo connection where it names none."""
+    first = next((one.name for one in connections.values() if one.kind == "mongo"), None)
+    if values is None:
+        return Scheduler(tasks=first)
+    return Scheduler(**{**values, "tasks": values["tasks"] or first}, declared=True)
 
 
 def route(values: Values | None) -> Route | None:

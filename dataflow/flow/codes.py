@@ -61,7 +61,7 @@ CODES: dict[str, Code] = {
     "F114": Code(
         "{where} is not one schedule: {reason}",
         'write cron fields (`{{second: "*/5"}}`), or `{{interval: {{seconds: 5}}}}`, '
-        'or `{{date: "2030-01-01 00:00:00"}}`',
+        'or `{{date: "2030-01-01 00:00:00"}}`, or `external`',
     ),
     "F115": Code("{found} stands twice in {where}", "name it once"),
     "F116": Code("{where} must not be empty", "write at least one entry, or remove the key"),
@@ -73,6 +73,10 @@ CODES: dict[str, Code] = {
     "F203": Code("{where} needs a {wanted} connection; {name} is {kind}", "name a connection of kind {wanted}"),
     "F204": Code("no connection is a Redis, so streams have nowhere to live", "add `main: {{redis: embedded}}`"),
     "F205": Code("edge {name} of kind s2ch leads to the stream {stream}", "make it `kind: s2s`, or name a table"),
+    "F206": Code(
+        "{where} needs a MongoDB for the documents of its tasks, and no connection is one",
+        "add `tasks: {{mongo: embedded}}` to `connections:`",
+    ),
     # -- the five rules
     "F301": Code(
         "a node never leads straight to another node: {where} names {what} {name}",
@@ -138,6 +142,8 @@ CODES: dict[str, Code] = {
         "edge {name} leads to {first} on {first_on} and to {stream} on {on}: a batch arrives at all targets or at none",
         "put the targets of one edge on one connection, and edges of kind s2s behind them",
     ),
+    "F414": Code("the schedule of edge {name} cannot be followed: {reason}", "correct the schedule"),
+    "F415": Code("the scheduler has no such time zone: {reason}", "correct it, or leave it out"),
     # -- the code around the file
     "F501": Code(
         "worker {name} has the handler {handler}, but there is no module {module}",

@@ -16,6 +16,7 @@ RULES: tuple[Rule, ...] = (
     names_used.connections_are_declared,
     names_used.connections_are_of_kind,
     names_used.streams_have_a_home,
+    names_used.tasks_have_a_home,
     names_used.steps_differ,
     rules.node_to_node,
     rules.exit_is_a_stream,
@@ -37,6 +38,8 @@ RULES: tuple[Rule, ...] = (
     net.created_columns_have_types,
     net.aggregates_see_batches,
     net.least_batches_fit,
+    net.schedules_can_run,
+    net.the_zone_is_known,
 )
 """What makes others superfluous comes first: a finding is dropped where it only echoes an earlier one."""
 

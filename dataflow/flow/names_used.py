@@ -54,6 +54,8 @@ def _connections_named(flow: Flow) -> Iterator[tuple[str, str, Where]]:
     for edge in flow.edges.values():
         if edge.connection:
             yield edge.connection, "clickhouse", ("edges", edge.name, "to")
+    if flow.scheduler.declared and flow.scheduler.tasks:
+        yield flow.scheduler.tasks, "mongo", ("scheduler", "tasks")
 
 
 def streams_have_a_home(flow: Flow) -> Iterator[Finding]:
@@ -61,6 +63,15 @@ def streams_have_a_home(flow: Flow) -> Iterator[Finding]:
     if any(not stream.on for stream in flow.streams.values()):
         because = tuple(("connections", name, "redis") for name in flow.connections)
         yield Finding("F204", ("connections",), because=because, harmless=True)
+
+
+def tasks_have_a_home(flow: Flow) -> Iterator[Finding]:
+    """F206: a schedule, but no MongoDB for its document."""
+    if flow.scheduler.tasks is None and flow.scheduled:
+        scheduled = [edge.name for edge in flow.edges.values() if edge.task is not None]
+        at: Where = ("edges", scheduled[0], "task") if scheduled else ("scheduler",)
+        because = tuple(("connections", name, "mongo") for name in flow.connections)
+        yield Finding("F206", at, {"where": dotted(at)}, because=because, harmless=True)
 
 
 def steps_differ(flow: Flow) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataflow.flow.ends import End, targets
 from dataflow.flow.findings import Finding, Where, did_you_mean, shown
 from dataflow.flow.spec import Edge, Flow, Stream
+from dataflow.schedule import BOUNDS, CRON_FIELDS, INTERVAL_FIELDS, BadSchedule, trigger, zone
 
 
 def streams_are_read(flow: Flow) -> Iterator[Finding]:
@@ -176,6 +177,38 @@ def least_batches_fit(flow: Flow) -> Iterator[Finding]:
             at: Where = ("edges", edge.name)
             values = {"name": shown(edge.name), "min_batch": edge.min_batch, "batch": edge.batch}
             yield Finding("F412", (*at, "min_batch"), values, because=((*at, "batch"),))
+
+
+def schedules_can_run(flow: Flow) -> Iterator[Finding]:
+    """F414: values under `task` that no clock can follow."""
+    for edge in flow.edges.values():
+        if edge.task:
+            path: Where = ("edges", edge.name, "task")
+            try:
+                trigger(edge.task)
+            except BadSchedule as error:
+                because = tuple((*path, *part) for part in _parts(edge.task))
+                yield Finding("F414", path, {"name": shown(edge.name), "reason": str(error)}, because=because)
+
+
+def _parts(schedule: Mapping[str, object]) -> Iterator[Where]:
+    """Every place in a schedule where something may have been found wrong before."""
+    known = (*CRON_FIELDS, *BOUNDS, "timezone")
+    yield from ((name,) for name in (*known, *schedule))
+    for form in ("interval", "date"):
+        yield from ((form, name) for name in (*INTERVAL_FIELDS, *BOUNDS, "run_date", "timezone"))
+        inner = schedule.get(form)
+        yield from ((form, name) for name in inner) if isinstance(inner, Mapping) else ()
+
+
+def the_zone_is_known(flow: Flow) -> Iterator[Finding]:
+    """F415: a time zone that nobody knows."""
+    if not flow.scheduler.timezone:
+        return
+    try:
+        zone(flow.scheduler.timezone)
+    except BadSchedule as error:
+        yield Finding("F415", ("scheduler", "timezone"), {"reason": str(error)})
 
 
 def _accepting(flow: Flow) -> Iterator[Stream]:

@@ -21,6 +21,7 @@ SECTIONS: Mapping[str, Section] = {
     "file": shape.FILE,
     "connection": shape.CONNECTION,
     "hub": shape.HUB,
+    "scheduler": shape.SCHEDULER,
     "stream": shape.STREAM,
     "accepts": shape.ACCEPTS,
     "keep": shape.KEEP,

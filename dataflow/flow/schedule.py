@@ -12,21 +12,27 @@ from dataflow.flow.tree import Leaf, Node, plain
 from dataflow.flow.values import Text
 
 _BOUNDS: Final = ("start_date", "end_date")
+_ZONE: Final = "timezone"
+
+EXTERNAL: Final = "external"
+"""Instead of a schedule: the edge runs when it is asked to, and not all the time."""
 
 
 def _form(name: str, keys: tuple[str, ...]) -> Section:
     return Section(f"a {name} schedule", tuple(Key(key, Text(), key.replace("_", " ")) for key in keys))
 
 
-CRON: Final = _form("cron", ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second", *_BOUNDS))
-INTERVAL: Final = _form("interval", ("weeks", "days", "hours", "minutes", "seconds", *_BOUNDS))
-DATE: Final = _form("date", ("run_date",))
+CRON: Final = _form(
+    "cron", ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second", *_BOUNDS, _ZONE)
+)
+INTERVAL: Final = _form("interval", ("weeks", "days", "hours", "minutes", "seconds", *_BOUNDS, _ZONE))
+DATE: Final = _form("date", ("run_date", _ZONE))
 NESTED: Final[Mapping[str, Section]] = {"interval": INTERVAL, "date": DATE}
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Cron fields, or one of `interval: {...}` and `date: ...`."""
+    """Cron fields, or one of `interval: {...}` and `date: ...`; or the word `external`, which is kept as {}."""
 
     words: str = "a schedule"
 
@@ -37,6 +43,8 @@ class Schedule:
 
     def read(self, node: Node, place: Place) -> Any:
         """The mapping as written."""
+        if isinstance(node, Leaf) and node.value is not None and node.text == EXTERNAL:
+            return {}
         entries = entries_of(self, node, place)
         if entries is None:
             return BAD
@@ -56,12 +64,13 @@ class Schedule:
         return BAD if kind.read(inner, place.at(form)) is BAD else plain(node)
 
     def schema(self) -> Schema:
-        """The three forms."""
+        """The three forms and the word."""
         return {
             "oneOf": [
                 {**CRON.schema(), "minProperties": 1, "type": "object"},
                 _only("interval", {**INTERVAL.schema(), "minProperties": 1, "type": "object"}),
                 _only("date", {"anyOf": [Text().schema(), DATE.schema()]}),
+                {"const": EXTERNAL},
             ]
         }
 

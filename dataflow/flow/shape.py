@@ -30,7 +30,7 @@ STREAM_NAMES: Final = Names(
     "a stream",
     _PART,
     _PART_RULE,
-    frozenset({"alarms", "edge", "flow", "idem", "live", "marker"}),  # they are keys beside the streams'
+    frozenset({"alarms", "edge", "flow", "idem", "live", "marker", "scheduler"}),  # they are keys beside the streams'
 )
 STEP_NAMES: Final = Names(
     "a worker or an edge",
@@ -40,6 +40,7 @@ STEP_NAMES: Final = Names(
     frozenset({"dead", "door", "from", "hub", "replay", "counts", "groups"}),
     reserved_prefix="from.",
 )
+MACHINE_NAMES: Final = Names("a machine", _PART, _PART_RULE)
 COLUMNS: Final = Several(FieldName(also=frozenset({"_mid"})))
 
 CONNECTION: Final = Section(
@@ -232,6 +233,49 @@ S2CH: Final = _edge(
 
 EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH})
 
+SCHEDULER: Final = Section(
+    "the scheduler",
+    (
+        Key(
+            "machine",
+            Name(MACHINE_NAMES),
+            "whose documents in TaskTable are this flow's",
+            default="",
+            default_words="the name of the flow",
+        ),
+        Key("host", Text("a host name or address", r"[^\s/]+"), "where its HTTP API listens", default="127.0.0.1"),
+        Key("port", Whole(1, 65535), "TCP port", default=24010),
+        Key(
+            "timezone",
+            Text("a time zone"),
+            "zone of the tasks that state none",
+            default="",
+            default_words="the zone of the machine",
+        ),
+        Key(
+            "tasks",
+            Text("the name of a mongo connection"),
+            "where TaskTable is",
+            default_words="the first mongo connection",
+        ),
+        Key(
+            "allow",
+            Several(Text("http://host:port/path", r"https?://[^\s/@?#]+(/[^\s?#]*)?")),
+            "addresses that jobs of kind make_a_request may call, with all below them",
+            default=(),
+            default_words="none",
+        ),
+        Key(
+            "modules",
+            Several(Text("the name of a module", _DOTTED)),
+            "modules whose functions may be jobs",
+            default=(),
+            default_words="none",
+        ),
+    ),
+    refused={"handler": "F305"},
+)
+
 FILE: Final = Section(
     "the file",
     (
@@ -240,9 +284,10 @@ FILE: Final = Section(
             "connections",
             Named(CONNECTION_NAMES, CONNECTION, "a mapping: connection name -> server"),
             "servers; each has one of the keys below",
-            default_words="`main` and `warehouse`, see Connections",
+            default_words="`main`, `warehouse` and `tasks`, see Connections",
         ),
         Key("hub", HUB, "the HTTP door", default=HUB.blank),
+        Key("scheduler", SCHEDULER, "what runs the edges that have a `task`", default_words="as if it were empty"),
         Key(
             "streams",
             Named(STREAM_NAMES, STREAM, "a mapping: stream name -> its keys", empty=False),

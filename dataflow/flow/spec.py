@@ -88,7 +88,7 @@ class Edge:
     """A declared edge: moves `source` to its target without logic.
 
     kind s2s: `to_stream` or `route` is set. kind s2ch: `connection` and `table` are set.
-    `task` is the schedule as written (None: the edge runs continuously).
+    `task` is the schedule as written (None: the edge runs continuously; {}: when something outside the file says so).
     """
 
     name: str
@@ -120,6 +120,26 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduler:
+    """How the flow's tasks are scheduled.
+
+    `machine` names the documents that are this flow's; "" stands for the flow's name. `timezone` is the zone of tasks
+    that state none; "" is the machine's own. `tasks` is the mongo connection with the documents. `allow` lists the
+    addresses that `make_a_request` may call, `modules` those whose functions may be jobs. `declared`: whether the file
+    has the section.
+    """
+
+    machine: str = ""
+    host: str = "127.0.0.1"
+    port: int = 24010
+    timezone: str = ""
+    tasks: str | None = None
+    allow: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """The whole declared net.
 
@@ -135,6 +155,17 @@ class Flow:
     edges: Mapping[str, Edge]
     hub_host: str
     hub_port: int
+    scheduler: Scheduler = field(default_factory=Scheduler)
+
+    @property
+    def machine(self) -> str:
+        """Whose TaskTable documents are this flow's."""
+        return self.scheduler.machine or self.name
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the flow needs a scheduler: an edge has a `task`, or the file has a section `scheduler`."""
+        return self.scheduler.declared or any(edge.task is not None for edge in self.edges.values())
 
     @property
     def redis_connections(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:idem:<hash>` | hash | an idempotency record of the door; expires |
 | `{f}:flow` | hash | `format`, `digest`, `revision` of the applied flow |
 | `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
+| `{f}:scheduler:<machine>` | hash | lease of the scheduler of a machine: `nonce`, `until_ms`; `tick.<task>` -> its last tick (ms) |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -83,6 +84,10 @@ class Keys:
     def idempotency(self, record: str) -> str:
         """An idempotency record of the door."""
         return f"{{{self.flow}}}:idem:{record}"
+
+    def scheduler(self, machine: str) -> str:
+        """Lease and last ticks of the scheduler of a machine."""
+        return f"{{{self.flow}}}:scheduler:{machine}"
 
     @property
     def applied(self) -> str:

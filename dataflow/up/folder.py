@@ -5,6 +5,7 @@ run.json        addresses of the embedded servers (dataflow/run_file.py)
 logs/           one log per child, and up.log of an `up -d`
 redis/<name>/   data of an embedded Redis
 warehouse/      data of the embedded ClickHouse
+mongo/<name>/   documents of an embedded MongoDB
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class DataFolder:
     def redis(self, connection: str) -> Path:
         """Folder of one embedded Redis."""
         return self.path / "redis" / connection
+
+    def mongo(self, connection: str) -> Path:
+        """Folder of one embedded MongoDB."""
+        return self.path / "mongo" / connection
 
     def create(self) -> None:
         """Make the folder, readable by its owner only. Safe to repeat."""

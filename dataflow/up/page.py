@@ -54,7 +54,9 @@ def addresses(run: RunFile) -> list[str]:
     """Where things answer, one line each."""
     redis = [f"redis {name}: {mask_urls(url)}" for name, url in run.redis.items()]
     warehouse = [f"warehouse {name}: embedded, ask with `dataflow sql`" for name in run.warehouse]
-    return [f"hub: {run.hub}", *redis, *warehouse]
+    mongo = [f"mongo {name}: {mask_urls(url)}" for name, url in run.mongo.items()]
+    scheduler = [f"scheduler: {run.scheduler}"] if run.scheduler else []
+    return [f"hub: {run.hub}", *scheduler, *redis, *warehouse, *mongo]
 
 
 def hints(flow_path: Path, run: RunFile, logs: Path) -> list[str]:

@@ -7,24 +7,25 @@ import sys
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from dataflow.connections import hub_url, resolve
+from dataflow.connections import hub_url, resolve, scheduler_url
 from dataflow.errors import UserError
 from dataflow.flow.spec import Connection, ConnectionKind, Flow, Worker
 from dataflow.process import ProcessId
 from dataflow.run_file import RunFile, WarehouseAddress
 from dataflow.store.keys import Keys
+from dataflow.up import mongo_server
 from dataflow.up.child import Program
 from dataflow.up.folder import DataFolder
 from dataflow.up.ports import HOST, free_port, is_free
-from dataflow.up.readiness import Ready, beats, hub_answers, redis_answers
+from dataflow.up.readiness import Ready, beats, door_answers, mongo_answers, redis_answers
 from dataflow.up.redis_server import RedisCommand, check_data, find_binary
 
-STAGE_SERVERS, STAGE_SYNC, STAGE_WORKERS, STAGE_HUB = range(4)
+STAGE_SERVERS, STAGE_SYNC, STAGE_SCHEDULER, STAGE_WORKERS, STAGE_HUB = range(5)
 """Children stop from the last stage to the first: the door closes first, Redis goes last."""
 
 
 class PortTaken(UserError):
-    """Another program listens on the hub's port."""
+    """Another program listens on the port of the hub or of the scheduler."""
 
 
 def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -> RunFile:
@@ -35,22 +36,34 @@ def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -
         before: what the last `up` in this folder had written.
         hub_port: the hub's port instead of the flow's own; 0 for any free one.
 
-    Raises PortTaken if the hub's port is not free.
+    Raises PortTaken if the port of the hub or of the scheduler is not free.
     """
     last = before if before is not None and before.flow == flow.name else None
     redis = {c.name: _redis_url(last, c.name) for c in _embedded(flow, "redis")}
     warehouse = {c.name: _warehouse(last, c.name) for c in _embedded(flow, "clickhouse")}
+    mongo = {c.name: _mongo_url(last, c.name) for c in _embedded(flow, "mongo")} if flow.scheduled else {}
     port = _hub_port(flow.hub_port if hub_port is None else hub_port, flow.hub_host, last)
-    return RunFile(flow=flow.name, up=ProcessId.own(), hub=hub_url(flow, port), redis=redis, warehouse=warehouse)
+    return RunFile(
+        flow=flow.name,
+        up=ProcessId.own(),
+        hub=hub_url(flow, port),
+        redis=redis,
+        warehouse=warehouse,
+        mongo=mongo,
+        scheduler=_scheduler_url(flow, last, any_port=hub_port == 0) if flow.scheduled else "",
+    )
 
 
 def servers(run: RunFile, folder: DataFolder) -> list[Program]:
-    """The embedded Redis servers. Creates their data folders. Raises NoRedisServer, DataTooNew."""
-    return [_redis(name, url, folder) for name, url in run.redis.items()]
+    """The embedded Redis and MongoDB servers. Creates data folders. Raises NoRedisServer, DataTooNew, NoMongoServer."""
+    mongo = [_mongo(name, url, folder) for name, url in run.mongo.items()]
+    return [*[_redis(name, url, folder) for name, url in run.redis.items()], *mongo]
 
 
 def rooms(flow: Flow, run: RunFile) -> list[Program]:
-    """The rooms of the flow: the sync process if there is anything to move or keep, every worker, the hub."""
+    """The rooms of the flow: the sync process if there is anything to move or keep, the scheduler if there are tasks,
+    every worker, the hub.
+    """
     path = str(flow.path.resolve())
     needs_sync = bool(flow.edges or run.warehouse)
     sync = [_room("sync", STAGE_SYNC, _beats(flow, flow.home, "sync", "sync"), "sync", path)] if needs_sync else []
@@ -60,8 +73,15 @@ def rooms(flow: Flow, run: RunFile) -> list[Program]:
         )
         for name, worker in flow.workers.items()
     ]
-    hub = _room("hub", STAGE_HUB, hub_answers(run.hub), "hub", path)
-    return [*sync, *workers, hub]
+    hub = _room("hub", STAGE_HUB, door_answers(run.hub), "hub", path)
+    return [*sync, *_scheduler(run, path), *workers, hub]
+
+
+def _scheduler(run: RunFile, path: str) -> list[Program]:
+    if not run.scheduler:
+        return []
+    port = _port(run.scheduler)
+    return [_room("scheduler", STAGE_SCHEDULER, door_answers(run.scheduler), "scheduler", path, "--port", str(port))]
 
 
 def _beats(flow: Flow, connection: str, kind: str, name: str) -> Ready:
@@ -86,6 +106,13 @@ def _redis(name: str, url: str, folder: DataFolder) -> Program:
     return Program(f"redis.{name}", tuple(command.arguments), STAGE_SERVERS, redis_answers(url))
 
 
+def _mongo(name: str, url: str, folder: DataFolder) -> Program:
+    port = _port(url)
+    return Program(
+        f"mongo.{name}", mongo_server.command(folder.mongo(name), port), STAGE_SERVERS, mongo_answers(url, port)
+    )
+
+
 def _embedded(flow: Flow, kind: ConnectionKind) -> list[Connection]:
     return [c for c in flow.connections.values() if c.kind == kind and c.embedded]
 
@@ -94,9 +121,26 @@ def _redis_url(last: RunFile | None, name: str) -> str:
     return f"redis://{HOST}:{_kept(last, lambda run: _port(run.redis[name]))}/0"
 
 
+def _mongo_url(last: RunFile | None, name: str) -> str:
+    return mongo_server.url(_kept(last, lambda run: _port(run.mongo[name])))
+
+
 def _warehouse(last: RunFile | None, name: str) -> WarehouseAddress:
     port = _kept(last, lambda run: run.warehouse[name].port)
     return WarehouseAddress(HOST, port, secrets.token_urlsafe(32))
+
+
+def _scheduler_url(flow: Flow, last: RunFile | None, any_port: bool) -> str:
+    """The scheduler's own port; any free one where the hub takes any."""
+    port, host = flow.scheduler.port, flow.scheduler.host
+    if any_port:
+        port = _kept(last, lambda run: _port(run.scheduler))
+    elif not is_free(host, port):
+        raise PortTaken(
+            f"port {port} for the scheduler is taken by another program: stop it, or set `scheduler: {{port: ...}}` in "
+            "the flow file"
+        )
+    return scheduler_url(flow, port)
 
 
 def _hub_port(declared: int, host: str, last: RunFile | None) -> int:
@@ -114,7 +158,7 @@ def _kept(last: RunFile | None, port: Callable[[RunFile], int]) -> int:
     """The port of last time if there was one and it is free now, else any free one."""
     try:
         return free_port(port(last)) if last is not None else free_port()
-    except KeyError:
+    except (KeyError, ValueError):  # it had none
         return free_port()
 
 

@@ -29,7 +29,12 @@ def redis_answers(url: str) -> Ready:
     return lambda pid: serving_pid(url) == pid
 
 
-def hub_answers(url: str) -> Ready:
+def mongo_answers(url: str, port: int) -> Ready:
+    """A process of the child's session listens on this port and answers as a MongoDB does."""
+    return lambda pid: listens(pid, port) and _pings(url)
+
+
+def door_answers(url: str) -> Ready:
     """A process of the child's session listens on the port of this address and answers that it is ready."""
     port = urlsplit(url).port or 80
     return lambda pid: listens(pid, port) and _says_ok(f"{url}/readyz")
@@ -86,6 +91,22 @@ def _open_files(pid: int) -> Iterator[str]:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):
                 yield str(entry.readlink())
+
+
+def _pings(url: str) -> bool:
+    import pymongo
+    from pymongo.errors import PyMongoError
+
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
+        url, serverSelectionTimeoutMS=500, connectTimeoutMS=500, socketTimeoutMS=1000
+    )
+    try:
+        client.admin.command("ping")
+    except PyMongoError:
+        return False
+    finally:
+        client.close()
+    return True
 
 
 def _says_ok(url: str) -> bool:

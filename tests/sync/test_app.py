@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sync.app import broker_url, celery_, queue_of
+from dataflow.broker import broker_url, queue_of
+from sync.app import celery_
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import IO
 
 import pytest
 
-from sync import holder
+from dataflow import holder
 from sync.run import GOOD
 from tests.sync.lab import STEPS, Lab, until
 
@@ -83,7 +83,7 @@ class TestHolder:
         assert not holder.is_dead(holder.new_nonce())
 
     def test_one_that_ended_is(self) -> None:
-        command = [sys.executable, "-c", "from sync import holder; print(holder.new_nonce())"]
+        command = [sys.executable, "-c", "from dataflow import holder; print(holder.new_nonce())"]
         told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert holder.is_dead(told.stdout.strip())
 

@@ -16,13 +16,13 @@ import pytest
 from celery import Celery
 
 from dataflow import run_file, warehouse
+from dataflow.broker import broker_url, queue_of
 from dataflow.process import ProcessId
 from dataflow.run_file import RunFile, WarehouseAddress
 from dataflow.store.live import live
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
 from dataflow.up.ports import free_port
-from sync.app import broker_url, queue_of
 from tests.sync.lab import Lab, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.acceptance]

@@ -18,6 +18,9 @@ ARCHIVE = """\
 edges:
   e: {kind: s2ch, from: a.stream_out, to: warehouse.t}
 """
+ONE_SERVER = f"{HEAD}connections:\n  r: {{redis: embedded}}\n  warehouse: {{clickhouse: embedded}}\n{PAIR}{WORKER}" + (
+    "edges:\n  e:\n    kind: s2ch\n    from: a.stream_out\n    to: warehouse.t\n"
+)
 NET = PAIR + WORKER + ARCHIVE
 """A whole and sound net: one in, one worker, one out, one edge into a table."""
 
@@ -556,4 +559,14 @@ BAD: tuple[Bad, ...] = (
         ("batch_handler: list",),
     ),
     Bad("waiting for too many", "F412", archive("batch: 10, min_batch: §11"), ("11", "10")),
+    Bad("a task without a MongoDB", "F206", ONE_SERVER + "    task: §{second: 1}\n", ("edges.e.task",)),
+    Bad("a scheduler without a MongoDB", "F206", ONE_SERVER + "§scheduler: {port: 1}\n", ("scheduler",)),
+    Bad("tasks on no connection", "F202", HEAD + NET + "scheduler: {§tasks: docs}\n", ("'docs'",)),
+    Bad("tasks on a Redis", "F203", HEAD + NET + "scheduler: {§tasks: main}\n", ("mongo",)),
+    Bad("an hour that no clock has", "F414", archive("task: §{hour: 25}"), ("'e'", "25")),
+    Bad("an interval of nothing", "F414", archive("task: §{interval: {seconds: 0}}"), ("length",)),
+    Bad("a zone that nobody knows", "F415", HEAD + NET + "scheduler: {§timezone: Mars/Base}\n", ("Mars/Base",)),
+    Bad("a task in an unknown zone", "F414", archive("task: §{hour: 2, timezone: Nowhere}"), ("Nowhere",)),
+    Bad("a machine with a blank", "F106", HEAD + NET + "scheduler: {machine: §'a b'}\n"),
+    Bad("an address with a password", "F103", HEAD + NET + "scheduler: {allow: [§'http://u:p@host/']}\n"),
 )

@@ -10,7 +10,7 @@ import pytest
 
 from dataflow.errors import FlowError
 from dataflow.flow.load import MAX_BYTES, check, load, loads
-from dataflow.flow.spec import Connection, Edge, Field, Flow, Route, Stream, Worker
+from dataflow.flow.spec import Connection, Edge, Field, Flow, Route, Scheduler, Stream, Worker
 
 SMALL = """\
 flow: small
@@ -193,6 +193,7 @@ def test_a_full_file_loads_to_this() -> None:
         },
         hub_host="0.0.0.0",
         hub_port=24100,
+        scheduler=Scheduler(tasks="tasks"),
     )
 
 
@@ -207,17 +208,19 @@ def test_defaults_of_edges_depend_on_their_kind() -> None:
     assert flow.edges["s"].to_stream == "a.stream_in"
 
 
-def test_without_connections_there_are_two_embedded_servers() -> None:
+def test_without_connections_there_are_three_embedded_servers() -> None:
     assert small().connections == {
         "main": Connection("main", "redis", "embedded"),
         "warehouse": Connection("warehouse", "clickhouse", "embedded"),
+        "tasks": Connection("tasks", "mongo", "embedded"),
     }
 
 
 def test_variables_move_the_default_connections() -> None:
     environ = {"DATAFLOW_REDIS_URL": "redis://r", "DATAFLOW_CLICKHOUSE_URL": "clickhouse://c"}
+    environ["DATAFLOW_MONGO_URL"] = "mongodb://m"
     urls = {one.name: one.url for one in loads(SMALL, environ=environ).connections.values()}
-    assert urls == {"main": "redis://r", "warehouse": "clickhouse://c"}
+    assert urls == {"main": "redis://r", "warehouse": "clickhouse://c", "tasks": "mongodb://m"}
 
 
 def test_streams_live_on_the_first_redis() -> None:
@@ -231,11 +234,27 @@ def test_streams_live_on_the_first_redis() -> None:
         ("interval: {seconds: 5}", {"interval": {"seconds": 5}}),
         ("date: 2030-01-01 00:00:00", {"date": "2030-01-01 00:00:00"}),
         ("date: {run_date: 2030-01-01}", {"date": {"run_date": "2030-01-01"}}),
+        ("hour: 2, timezone: Europe/Berlin", {"hour": 2, "timezone": "Europe/Berlin"}),
     ],
 )
 def test_a_schedule_has_other_forms(form: str, kept: object) -> None:
     edge = f"edges: {{e: {{kind: s2ch, from: a.stream_out, to: warehouse.t, task: {{{form}}}}}}}\n"
     assert loads(SMALL + edge, environ={}).edges["e"].task == kept
+
+
+def test_a_schedule_may_be_kept_outside_the_file() -> None:
+    edge = "edges: {e: {kind: s2ch, from: a.stream_out, to: warehouse.t, task: external}}\n"
+    assert loads(SMALL + edge, environ={}).edges["e"].task == {}
+
+
+def test_the_scheduler_has_defaults() -> None:
+    text = SMALL + "scheduler: {machine: m999, allow: ['http://127.0.0.1:24104/'], modules: [nightly.jobs]}\n"
+    flow = loads(text, environ={})
+    assert flow.machine == "m999" and flow.scheduled and not small().scheduled
+    assert small().machine == small().name and small().scheduler == Scheduler(tasks="tasks")
+    assert flow.scheduler == Scheduler(
+        machine="m999", tasks="tasks", allow=("http://127.0.0.1:24104/",), modules=("nightly.jobs",), declared=True
+    )
 
 
 def test_an_alias_stands_for_a_whole_value() -> None:

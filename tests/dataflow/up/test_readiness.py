@@ -58,9 +58,9 @@ def test_a_session_is_known_by_the_sockets_of_its_processes() -> None:
 
 def test_another_program_on_the_hubs_port_is_not_the_hub(answering: int) -> None:
     url = f"http://127.0.0.1:{answering}"
-    assert readiness.hub_answers(url)(os.getsid(0))
+    assert readiness.door_answers(url)(os.getsid(0))
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
-    assert not readiness.hub_answers(url)(stranger.pid)
+    assert not readiness.door_answers(url)(stranger.pid)
     stranger.communicate(b"\n")
 
 

@@ -1,0 +1,87 @@
+"""A real MongoDB-wire server for tests: on a free loopback port, in a folder of its own, ended with the test."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dataflow.process import dies_with_parent
+from dataflow.up import mongo_server
+from dataflow.up.ports import free_port
+from dataflow.up.readiness import mongo_answers
+
+_START_S = 15.0
+
+
+class MongoServer:
+    """A real MongoDB-wire server over SQLite, as a context manager; the one that `dataflow up` starts.
+
+    Documents survive `kill` and `start` and are gone after the context ends. Enter it in the main thread.
+    """
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._folder: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="dataflow-mongo-"))
+        try:
+            self.start()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    @property
+    def url(self) -> str:
+        """Its address; the same after a restart."""
+        return mongo_server.url(self.port)
+
+    def start(self) -> None:
+        """Start it and wait until it answers; on the port that it had before, if any."""
+        if self._folder is None:
+            raise RuntimeError("this MongoServer is outside its context")
+        self.port = self.port or free_port()
+        log = self._folder / "mongo.log"
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                mongo_server.command(self._folder, self.port),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=dies_with_parent(signal.SIGKILL),
+            )
+        answers = mongo_answers(self.url, self.port)
+        deadline = time.monotonic() + _START_S
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if answers(self._process.pid):
+                return
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"the MongoDB did not start:\n{log.read_text(errors='replace')}")
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL) and wait for that. Safe when it does not run."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _leave(self) -> None:
+        self.kill()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None

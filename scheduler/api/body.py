@@ -1,0 +1,70 @@
+"""What requests carry. Pure: bytes or a dict in, a checked value out, or a Refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from dataflow.schedule import BOUNDS, CRON_FIELDS, INTERVAL_FIELDS
+from scheduler.api.envelope import Refusal
+
+MAX_ID: Final = 200
+
+_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "cron": CRON_FIELDS,
+    "interval": INTERVAL_FIELDS,
+    "date": ("run_date",),
+}
+_COMMON: Final = ("task_id", "task_name", "task_type", "task_kwargs", "description", "timezone", *BOUNDS)
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Refusal(400, f"the body is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Refusal(422, "the body must be a JSON object")
+    return found
+
+
+def task_id_of(body: Mapping[str, Any]) -> str:
+    """The task that a request is about."""
+    found = body.get("task_id")
+    if not isinstance(found, str) or not 0 < len(found) <= MAX_ID or not found.isprintable():
+        raise Refusal(422, f"task_id must be text of 1 to {MAX_ID} characters, not {found!r}")
+    return found
+
+
+def document_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a TaskTable document that a request to publish stands for. Null counts as absent."""
+    given = {name: value for name, value in body.items() if value is not None}
+    form = given.get("task_type", "cron")
+    if form not in _FORMS:
+        raise Refusal(422, f"task_type must be one of {', '.join(_FORMS)}, not {form!r}")
+    strange = [name for name in given if name not in (*_COMMON, *_FORMS[form])]
+    if strange:
+        raise Refusal(422, f"a task of type {form} has no field {', '.join(strange)}")
+    if not isinstance(given.get("task_name"), str):
+        raise Refusal(422, "task_name must name a job, for example s2ch, make_a_request or module:function")
+    kwargs = given.get("task_kwargs", {})
+    if not isinstance(kwargs, dict):
+        raise Refusal(422, "task_kwargs must be an object")
+    return {
+        "task_id": task_id_of(given),
+        "job_name": given["task_name"],
+        "interval_para": _schedule(form, given),
+        "start_dt": str(given.get("start_date", "")),
+        "end_dt": str(given.get("end_date", "")),
+        "task_kwargs": kwargs,
+        **({"description": str(given["description"])} if "description" in given else {}),
+    }
+
+
+def _schedule(form: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: given[name] for name in _FORMS[form] if name in given}
+    zone = {"timezone": given["timezone"]} if "timezone" in given else {}
+    return {**fields, **zone} if form == "cron" else {form: {**fields, **zone}}

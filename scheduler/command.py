@@ -1,0 +1,32 @@
+"""The command `dataflow scheduler`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from dataflow.cli.arguments import flow_argument
+
+
+@click.command()
+@flow_argument
+@click.option("--host", help="Address to listen on; else as the flow file says.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; else as the flow file says.")
+@click.option("--threads", type=click.IntRange(1, 64), default=4, show_default=True, help="Requests at the same time.")
+def scheduler(flow: Path, host: str | None, port: int | None, threads: int) -> None:
+    """Run the tasks of FLOW until SIGTERM or Ctrl-C, and serve the HTTP API of tasks.
+
+    Of several for one machine name one leads and the others stand by. See docs/SCHEDULES.md.
+    """
+    from dataflow.flow.load import load
+    from scheduler.host import addresses
+    from scheduler.server import Server
+
+    path = flow.resolve()
+    sys.path.append(str(path.parent))  # for jobs; last: a folder of the user's must not shadow ours
+    declared = load(path)
+    addresses(declared)  # here an address that is missing is told in one clear line
+    bind = f"{host or declared.scheduler.host}:{port or declared.scheduler.port}"
+    Server(path, bind, threads).run()

@@ -1,0 +1,106 @@
+"""One scheduler process: its servers, its loop and the thread that turns it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from flask import Flask
+
+from dataflow.broker import broker_url, queue_of
+from dataflow.connections import resolve
+from dataflow.errors import DataflowError, UserError
+from dataflow.flow.load import load
+from dataflow.flow.spec import Flow
+from dataflow.store.declare import check_format
+from dataflow.store.keys import Keys
+from dataflow.store.leadership import Leadership
+from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.redis import connect
+from scheduler import tasks as documents
+from scheduler.api.app import create_app
+from scheduler.jobs.edge import Hints
+from scheduler.jobs.kinds import Jobs
+from scheduler.live_flow import LiveFlow
+from scheduler.loop import LOOK_EVERY_S, Loop
+from scheduler.tasks import Tasks
+
+log = logging.getLogger("dataflow.scheduler")
+
+_NO_TASKS: Final = "has no mongo connection, so there is nowhere to keep its tasks: add `tasks: {mongo: embedded}`"
+
+
+class Host:
+    """Schedules the tasks of a flow file.
+
+    Args:
+        path: the flow file.
+
+    Raises FlowError, NotRunning, UserError (no MongoDB), ServerAway, FormatTooNew: nothing was started.
+    """
+
+    def __init__(self, path: Path) -> None:
+        flow = load(path)
+        redis_url, mongo_url = addresses(flow)
+        self._keys = Keys(flow.name)
+        self._redis = connect(redis_url)
+        documents.connect(mongo_url)
+        check_format(self._redis, self._keys)
+        self._flow = LiveFlow(path, flow, self._redis)
+        self._tasks = Tasks(flow.machine)
+        hints = Hints(broker_url(redis_url), queue_of(flow.name))
+        self._jobs = Jobs(lambda: self._flow.current, hints)
+        self.loop = Loop(self._flow, self._tasks, Leadership(self._redis, self._keys, flow.machine), self._jobs, hints)
+        self._process = process_name("scheduler")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+
+    @property
+    def app(self) -> Flask:
+        """The HTTP API."""
+        return create_app(self.loop, self._tasks, self._jobs, lambda: self._flow.current)
+
+    def start(self) -> None:
+        """Begin. Once per process, after the last fork."""
+        self.loop.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End in good order. Blocks for the jobs in hand."""
+        self._stop.set()
+        self._thread.join()
+        self.loop.stop()
+        self._quietly(lambda: leave(self._redis, self._keys, "scheduler", self._process))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.loop.turn()
+            except Exception:
+                log.exception("an error that nobody expected")
+            self._quietly(self._beat)
+            self._stop.wait(min(LOOK_EVERY_S, BEAT_EVERY_S))
+
+    def _beat(self) -> None:
+        states = list(self.loop.states().values())
+        facts = {"machine": self._tasks.machine, "leads": self.loop.leads, "ready": self.loop.ready}
+        counts = {state: states.count(state) for state in ("running", "paused")}
+        beat(self._redis, self._keys, "scheduler", self._process, **facts, **counts, trouble=self.loop.trouble)
+
+    def _quietly(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except DataflowError as error:
+            log.debug("%s", error)
+
+
+def addresses(flow: Flow) -> tuple[str, str]:
+    """Its first Redis, with what belongs to no stream, and its MongoDB. Raises NotRunning, UserError."""
+    if flow.scheduler.tasks is None:
+        raise UserError(f"flow {flow.name!r} {_NO_TASKS}")
+    resolved = resolve(flow)
+    home = next(name for name, one in flow.connections.items() if one.kind == "redis")
+    return resolved.redis[home], resolved.mongo[flow.scheduler.tasks]

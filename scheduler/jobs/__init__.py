@@ -1,0 +1,1 @@
+"""Kinds of jobs: what a task does when it is due."""

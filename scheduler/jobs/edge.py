@@ -1,0 +1,117 @@
+"""Running an edge: a hint to the sync process. It may be lost or come twice; the edge itself is safe against both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from celery import Celery
+from celery.exceptions import CeleryError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from dataflow.broker import RUN_EDGE
+from dataflow.errors import ServerAway
+from dataflow.flow.spec import Flow
+from dataflow.masking import mask_urls
+from scheduler.jobs.kind import BadJob
+from scheduler.record import RESEND_MS, Outcome
+
+log = logging.getLogger("dataflow.scheduler")
+
+GOOD: Final = ("empty", "more", "stopped")
+"""Ends of a run with which nothing is wrong."""
+HELD: Final = "held"
+"""Another runner is at work on the edge: this run has not been, and whether the other one is ours is not known."""
+
+_TIMEOUT_S: Final = 5
+
+
+class Hints:
+    """Sends hints and looks for what became of them. Thread-safe. Connects when it is first used.
+
+    Args:
+        url: the broker, which holds the results, too.
+        queue: the flow's queue.
+    """
+
+    def __init__(self, url: str, queue: str) -> None:
+        self._queue = queue
+        # Two apps: one with a result store would subscribe to the result of every hint it sends, and never let go.
+        self._sender = Celery("scheduler", broker=url)
+        self._results = Celery("results", backend=url)
+        limits = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+        self._sender.conf.update(broker_transport_options=limits, task_serializer="json")
+        self._results.conf.update({f"redis_{name}": value for name, value in limits.items()})
+
+    def send(self, edge: str, tick: int, hint: str) -> None:
+        """Ask for a run of an edge, by a message of this id. Raises ServerAway (it may have been sent)."""
+        try:
+            self._sender.send_task(
+                RUN_EDGE,
+                (edge, tick),
+                task_id=hint,
+                queue=self._queue,
+                expires=RESEND_MS / 1000,
+                ignore_result=False,
+                retry=False,
+            )
+        except (KombuError, CeleryError, RedisError, OSError) as error:
+            raise ServerAway(f"the hint for edge {edge!r} could not be sent: {mask_urls(str(error))}") from error
+
+    def outcome(self, hint: str) -> Outcome | None:
+        """How the run ended that a hint asked for; None while there is no telling. Raises ServerAway."""
+        try:
+            found = self._results.backend.get_task_meta(hint)
+        except (KombuError, CeleryError, RedisError, OSError) as error:
+            raise ServerAway(f"the outcome of a run cannot be read: {mask_urls(str(error))}") from error
+        return _outcome(found)
+
+
+class EdgeJob:
+    """Jobs `s2s`, `s2ch` and so on: `task_kwargs` names the edge.
+
+    Args:
+        kind: the kind of edge, which is the name of the job.
+        flow: gives the flow as it is now.
+        hints: where hints go.
+    """
+
+    elsewhere = True
+
+    def __init__(self, kind: str, flow: Callable[[], Flow], hints: Hints) -> None:
+        self._kind = kind
+        self._flow = flow
+        self._hints = hints
+
+    def check(self, kwargs: Mapping[str, Any]) -> None:
+        """The edge must be one of the flow's, of this kind."""
+        name, edges = kwargs.get("edge"), self._flow().edges
+        if not isinstance(name, str) or name not in edges:
+            known = ", ".join(edges) or "none"
+            raise BadJob(f"task_kwargs must name an edge of the flow ({{'edge': ...}}; it has: {known}), not {name!r}")
+        if edges[name].kind != self._kind:
+            raise BadJob(f"edge {name!r} is of kind {edges[name].kind}, not {self._kind}")
+
+    def run(self, kwargs: Mapping[str, Any], tick: int, hint: str) -> None:
+        """Send the hint; one that cannot be sent counts as lost. Raises BadJob."""
+        self.check(kwargs)
+        try:
+            self._hints.send(kwargs["edge"], tick, hint)
+        except ServerAway as error:
+            log.warning("%s", error)
+
+
+def _outcome(found: Mapping[str, Any]) -> Outcome | None:
+    """What Celery tells of a task, as an outcome."""
+    status, result = found.get("status"), found.get("result")
+    if status == "SUCCESS" and isinstance(result, Mapping):
+        facts = {name: value for name, value in result.items() if name not in ("state", "error")}
+        state, error = str(result.get("state")), str(result.get("error") or "")
+        return Outcome(state, error or ("" if state in (*GOOD, HELD) else state), facts)
+    if status == "SUCCESS":
+        return Outcome("ok")
+    if status == "FAILURE":
+        return Outcome("error", str(result))
+    return Outcome(HELD, "the hint was not taken in time") if status == "REVOKED" else None

@@ -1,0 +1,178 @@
+"""`make_a_request`: an HTTP call to an address that the flow's settings allow.
+
+| argument | meaning | default |
+|---|---|---|
+| `url` | what to call; one of `scheduler.allow`, or below one | |
+| `method` | GET, POST, PUT, PATCH, DELETE | POST with `json`, else GET |
+| `json` | body | none |
+| `timeout_s` | seconds for the whole call, at most 300 | 30 |
+
+A redirect is not followed. Link-local addresses (where clouds keep secrets) are refused whatever is allowed: the name
+is looked up once, and the connection goes to the very address that was checked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from scheduler.jobs.kind import BadJob
+from scheduler.record import Outcome
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+MOST_S: Final = 300.0
+ANSWER_BYTES: Final = 65_536
+SHOWN: Final = 500
+"""Characters of an answer that the history keeps."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+_ARGUMENTS: Final = ("url", "method", "json", "timeout_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call that has been checked."""
+
+    url: SplitResult
+    method: str
+    body: bytes | None
+    timeout_s: float
+
+    @property
+    def host(self) -> str:
+        """Name or address of the server."""
+        return self.url.hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self.url.port or _PORTS[self.url.scheme]
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
+
+
+class RequestJob:
+    """The job `make_a_request`.
+
+    Args:
+        allow: gives the allowed addresses; one of them, or what lies below it, may be called.
+    """
+
+    elsewhere = False
+
+    def __init__(self, allow: Callable[[], Sequence[str]]) -> None:
+        self._allow = allow
+
+    def check(self, kwargs: Mapping[str, Any]) -> None:
+        """The address must be allowed, and the rest make sense."""
+        request_of(kwargs, self._allow())
+
+    def run(self, kwargs: Mapping[str, Any], tick: int, hint: str) -> Outcome:
+        """Make the call. An answer of 300 or more is an error, and so is none."""
+        request = request_of(kwargs, self._allow())
+        try:
+            status, text = _call(request)
+        except (OSError, HTTPException, ValueError) as error:
+            return Outcome("error", f"{request.method} {request.url.geturl()}: {error or type(error).__name__}")
+        facts = {"status": status, "answer": text[:SHOWN]}
+        if status < 300:
+            return Outcome("ok", facts=facts)
+        redirected = " (redirects are not followed)" if status < 400 else ""
+        return Outcome("error", f"{request.method} {request.url.geturl()}: status {status}{redirected}", facts)
+
+
+def request_of(kwargs: Mapping[str, Any], allow: Sequence[str]) -> Request:
+    """The call that arguments ask for. Pure. Raises BadJob."""
+    strange = [str(name) for name in kwargs if name not in _ARGUMENTS]
+    if strange:
+        raise BadJob(f"make_a_request has no argument {', '.join(strange)}; it has: {', '.join(_ARGUMENTS)}")
+    url = _url(kwargs.get("url"), allow)
+    method = str(kwargs.get("method") or ("POST" if "json" in kwargs else "GET")).upper()
+    if method not in METHODS:
+        raise BadJob(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+    timeout_s = kwargs.get("timeout_s", 30)
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MOST_S:
+        raise BadJob(f"timeout_s must be a number of seconds up to {MOST_S:g}, not {timeout_s!r}")
+    return Request(url, method, json.dumps(kwargs["json"]).encode() if "json" in kwargs else None, float(timeout_s))
+
+
+def is_allowed(url: SplitResult, allow: Sequence[str]) -> bool:
+    """Whether an address is one of those, or lies below one. Pure."""
+    return any(_covers(urlsplit(one), url) for one in allow)
+
+
+def _url(text: object, allow: Sequence[str]) -> SplitResult:
+    try:
+        url = urlsplit(text if isinstance(text, str) else "")
+        _ = url.port
+    except ValueError:
+        url = urlsplit("")
+    if url.scheme not in _PORTS or not url.hostname or "@" in url.netloc or not str(text).isprintable():
+        raise BadJob(f"url must be http:// or https:// with a host and no password, not {text!r}")
+    if " " in str(text) or not is_allowed(url, allow):
+        known = ", ".join(allow) or "nothing"
+        raise BadJob(f"{text} may not be called; `scheduler: {{allow: [...]}}` of the flow file allows: {known}")
+    return url
+
+
+def _covers(allowed: SplitResult, url: SplitResult) -> bool:
+    def place(one: SplitResult) -> tuple[str, str | None, int]:
+        return one.scheme, one.hostname, one.port or _PORTS[one.scheme]
+
+    below = allowed.path.rstrip("/") + "/"
+    parts = unquote(url.path).split("/")
+    return place(allowed) == place(url) and ".." not in parts and (url.path.rstrip("/") + "/").startswith(below)
+
+
+def _call(request: Request) -> tuple[int, str]:
+    """Status and answer. Raises OSError, HTTPException."""
+    deadline = time.monotonic() + request.timeout_s
+    connection = HTTPConnection(request.host, request.port, timeout=request.timeout_s)
+    connection.sock = _connected(request)
+    headers = {"Content-Type": "application/json"} if request.body is not None else {}
+    try:
+        connection.request(request.method, request.target, request.body, {**headers, "Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, _text(answer.read1, deadline)
+    finally:
+        connection.close()
+
+
+def _text(read: Callable[[int], bytes], deadline: float) -> str:
+    """The beginning of an answer."""
+    data = b""
+    while len(data) < ANSWER_BYTES and (part := read(ANSWER_BYTES - len(data))):
+        data += part
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer did not end in time")
+    return data.decode(errors="replace")
+
+
+def _connected(request: Request) -> socket.socket:
+    """A connection to the one address that was looked up and checked."""
+    found = socket.getaddrinfo(request.host, request.port, type=socket.SOCK_STREAM)
+    for *_, where in found:
+        if is_link_local(str(where[0])):
+            raise OSError(f"{request.host} is the link-local address {where[0]}, which is never called")
+    plain = socket.create_connection((str(found[0][4][0]), request.port), timeout=request.timeout_s)
+    if request.url.scheme == "http":
+        return plain
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=request.host)
+
+
+def is_link_local(address: str) -> bool:
+    """Whether an address is link-local, also one of IPv4 that is written as one of IPv6. Pure."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return found.is_link_local or bool(mapped and mapped.is_link_local)

@@ -1,0 +1,97 @@
+"""A task as its document tells it. Pure: documents come from everywhere, so nothing in them is taken for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dataflow.flow.spec import Edge, Flow
+from dataflow.schedule import BOUNDS, BadSchedule, Trigger, trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One document of TaskTable.
+
+    wish, said: `set_to_status` and `running_status` as they stand. kwargs: arguments of the job. `start`, `end`: bounds
+    of the schedule, in its zone.
+    """
+
+    pid: str
+    task_id: str
+    job_name: str
+    wish: object
+    said: object
+    schedule: Any
+    start: str
+    end: str
+    kwargs: Any
+    enabled: bool = True
+    description: str = ""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Task:
+        """Read a document as MongoDB gives it. Never fails: what cannot be used shows when it is used."""
+        pid = str(document.get("_id", ""))
+        return cls(
+            pid=pid,
+            task_id=str(document.get("task_id") or pid),
+            job_name=_text(document.get("job_name")),
+            wish=document.get("set_to_status"),
+            said=document.get("running_status"),
+            schedule=document.get("interval_para"),
+            start=_text(document.get("start_dt")),
+            end=_text(document.get("end_dt")),
+            kwargs=document.get("task_kwargs"),
+            enabled=document.get("is_enable", 1) not in (0, "0"),  # False is 0, too
+            description=_text(document.get("description")),
+        )
+
+    def trigger(self, zone: str) -> Trigger:
+        """When it is due; `zone` is for a schedule that names none. Raises BadSchedule."""
+        if not isinstance(self.schedule, Mapping):
+            raise BadSchedule(f"interval_para must be a mapping, not {self.schedule!r}")
+        return trigger(self.schedule, zone, self.start, self.end)
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Keyword arguments of the job; none where the document has no mapping."""
+        return self.kwargs if isinstance(self.kwargs, Mapping) else {}
+
+    @property
+    def timing(self) -> str:
+        """What decides when it is due: another text, another trigger."""
+        return repr((self.schedule, self.start, self.end))
+
+
+def pid_of(machine: str, task_id: str) -> str:
+    """The key of a task's document."""
+    return f"{machine}.{task_id}"
+
+
+def documents_of(flow: Flow) -> dict[str, dict[str, Any]]:
+    """pid -> what the flow says of its edges' tasks: the fields of TaskTable that it owns. Pure.
+
+    An edge with `task: external` has none: its schedule is someone else's.
+    """
+    edges = [edge for edge in flow.edges.values() if edge.task]
+    return {pid_of(flow.machine, edge.name): _fields(flow, edge) for edge in edges}
+
+
+def _fields(flow: Flow, edge: Edge) -> dict[str, Any]:
+    schedule = dict(edge.task or {})
+    bounds = {name: schedule.pop(name, None) for name in BOUNDS}
+    return {
+        "machine": flow.machine,
+        "task_id": edge.name,
+        "job_name": edge.kind,
+        "interval_para": schedule,
+        "start_dt": _text(bounds["start_date"]),
+        "end_dt": _text(bounds["end_date"]),
+        "task_kwargs": {"edge": edge.name},
+    }
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,149 @@
+"""`make_a_request`: what may be called, and what calls do."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from scheduler.jobs.kind import BadJob
+from scheduler.jobs.request import RequestJob, is_link_local, request_of
+
+ALLOW = ("http://127.0.0.1:24104/s2s", "https://api.example.org")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:24104/s2s",
+        "http://127.0.0.1:24104/s2s/",
+        "http://127.0.0.1:24104/s2s/x?y=1",
+        "https://api.example.org",
+        "https://API.example.org:443/any/thing",
+    ],
+)
+def test_what_is_allowed_and_what_lies_below_may_be_called(url: str) -> None:
+    assert request_of({"url": url}, ALLOW).url.geturl() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None, "", "x", 5, "ftp://127.0.0.1/", "file:///etc/passwd", "http://", "http://[", "http://127.0.0.1:x/",
+        "http://127.0.0.1:24104/", "http://127.0.0.1:24104/s2sx", "http://127.0.0.1:24104/s2s/../admin",
+        "http://127.0.0.1:24104/s2s/%2e%2e/admin", "http://127.0.0.1:24105/s2s", "https://127.0.0.1:24104/s2s",
+        "http://127.0.0.1:24104@evil.example/s2s", "http://u:p@127.0.0.1:24104/s2s", "http://api.example.org/",
+        "https://api.example.org.evil.example/", "http://127.0.0.1:24104/s2s\r\nX: y", "http://127.0.0.1:24104/s2s x",
+    ],
+)  # fmt: skip
+def test_anything_else_may_not(url: object) -> None:
+    with pytest.raises(BadJob):
+        request_of({"url": url}, ALLOW)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"method": "TRACE"}, "TRACE"),
+        ({"timeout_s": 0}, "timeout_s"),
+        ({"timeout_s": 1e9}, "timeout_s"),
+        ({"timeout_s": True}, "timeout_s"),
+        ({"headers": {}}, "headers"),
+    ],
+)
+def test_arguments_must_make_sense(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadJob, match=says):
+        request_of({"url": ALLOW[1], **arguments}, ALLOW)
+
+
+def test_a_body_makes_it_a_post() -> None:
+    assert request_of({"url": ALLOW[1]}, ALLOW).method == "GET"
+    request = request_of({"url": ALLOW[1], "json": {"a": 1}}, ALLOW)
+    assert (request.method, request.body) == ("POST", b'{"a": 1}')
+    assert request_of({"url": ALLOW[1], "json": None, "method": "put"}, ALLOW).method == "PUT"
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254"]
+)
+def test_link_local_addresses_are_known(address: str) -> None:
+    assert is_link_local(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", "8.8.8.8", "::ffff:10.0.0.1"])
+def test_others_are_not_link_local(address: str) -> None:
+    assert not is_link_local(address)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers by the path; notes what came."""
+
+    seen: list[tuple[str, str, bytes]]
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        type(self).seen.append((self.command, self.path, body))
+        status = {"/ok/away": 302, "/ok/broken": 500}.get(self.path, 200)
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/ok/elsewhere")
+        self.end_headers()
+        self.wfile.write(b"x" * 100_000 if self.path == "/ok/long" else b"done")
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Answers.seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/ok"
+        server.shutdown()
+        thread.join()
+
+
+def call(url: str, allow: str, **arguments: Any) -> Any:
+    return RequestJob(lambda: [allow]).run({"url": url, **arguments}, 0, "")
+
+
+@pytest.mark.integration
+def test_a_call_is_made_and_its_answer_kept(server: str) -> None:
+    outcome = call(f"{server}/x?y=1", server, json={"edge": "e"})
+    assert (outcome.state, outcome.error, outcome.facts) == ("ok", "", {"status": 200, "answer": "done"})
+    assert [(m, p, json.loads(b)) for m, p, b in Answers.seen] == [("POST", "/ok/x?y=1", {"edge": "e"})]
+
+
+@pytest.mark.integration
+def test_a_redirect_is_not_followed(server: str) -> None:
+    outcome = call(f"{server}/away", server)
+    assert outcome.state == "error" and "302 (redirects are not followed)" in outcome.error
+    assert [path for _, path, _ in Answers.seen] == ["/ok/away"]
+
+
+@pytest.mark.integration
+def test_an_error_of_the_server_is_an_error_of_the_run(server: str) -> None:
+    assert "status 500" in call(f"{server}/broken", server).error
+
+
+@pytest.mark.integration
+def test_a_long_answer_is_cut(server: str) -> None:
+    assert len(call(f"{server}/long", server).facts["answer"]) == 500
+
+
+def test_a_server_that_is_not_there_is_an_error_of_the_run() -> None:
+    outcome = call("http://127.0.0.1:1/", "http://127.0.0.1:1/")
+    assert outcome.state == "error" and "refused" in outcome.error
+
+
+def test_link_local_is_refused_though_allowed() -> None:
+    outcome = call("http://169.254.169.254/latest/", "http://169.254.169.254/")
+    assert outcome.state == "error" and "never called" in outcome.error

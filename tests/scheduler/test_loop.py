@@ -1,0 +1,413 @@
+"""The loop on a real Redis and a MongoDB-wire server: states follow documents, ticks fire once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dataflow.store.declare import apply
+from dataflow.store.redis import connect
+from dataflow.testing.mongo import MongoServer
+from dataflow.testing.servers import RedisServer
+from scheduler.jobs.edge import HELD
+from scheduler.loop import Loop
+from scheduler.record import RESEND_MS, Outcome
+from tests.scheduler.rig import Rig, eventually
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_document_from_anywhere_makes_its_edge_run(rig: Rig) -> None:
+    rig.insert()
+    loop = rig.loop()
+    loop.turn()
+    assert rig.said() == "running" and loop.states() == {"t": "running"}
+    eventually("two ticks", lambda: len(rig.hints.sent) >= 2)
+    assert rig.hints.sent[0][0] == "move" and all(tick % 1000 == 0 for tick in rig.hints.ticks)
+
+
+def test_states_follow_the_wish(rig: Rig) -> None:
+    pid = rig.insert(set_to_status="init", interval_para={"hour": 3})
+    loop = rig.loop()
+    for wish, states in [
+        ("init", {}),
+        ("running", {"t": "running"}),
+        ("paused", {"t": "paused"}),
+        ("running", {"t": "running"}),
+        ("paused", {"t": "paused"}),
+        ("init", {}),
+        ("running", {"t": "running"}),
+        ("init", {}),
+    ]:
+        rig.set(pid, set_to_status=wish)
+        loop.turn()
+        assert (loop.states(), rig.said()) == (states, wish)
+
+
+@pytest.mark.parametrize("wish", ["paused", "nonsense", None])
+def test_a_wish_that_cannot_be_met_changes_nothing_and_says_why(rig: Rig, wish: object) -> None:
+    pid = rig.insert(set_to_status=wish)
+    loop = rig.loop()
+    loop.turn()
+    assert loop.states() == {} and rig.said() == "init"
+    assert "set_to_status" in (rig.tasks.record(pid) or {})["why"]
+
+
+def test_is_enable_0_counts_as_init(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    loop = rig.loop()
+    loop.turn()
+    rig.set(pid, is_enable=0)
+    loop.turn()
+    assert loop.states() == {} and rig.said() == "init" and rig.document()["set_to_status"] == "running"
+    rig.set(pid, is_enable=1)
+    loop.turn()
+    assert loop.states() == {"t": "running"}
+
+
+def test_only_running_status_and_update_time_are_written(rig: Rig) -> None:
+    rig.insert()
+    before = rig.document()
+    rig.loop().turn()
+    after = rig.document()
+    assert set(after) - set(before) == {"running_status", "update_time"}
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_paused_task_does_not_fire(rig: Rig) -> None:
+    pid = rig.insert()
+    loop = rig.loop()
+    loop.turn()
+    eventually("a tick", lambda: bool(rig.hints.sent))
+    rig.set(pid, set_to_status="paused")
+    loop.turn()
+    sent, until = len(rig.hints.sent), time.monotonic() + 2.2
+    while time.monotonic() < until:
+        assert len(rig.hints.sent) == sent
+        time.sleep(0.05)
+
+
+def test_a_task_whose_document_is_gone_is_removed(rig: Rig) -> None:
+    pid = rig.insert()
+    loop = rig.loop()
+    loop.turn()
+    rig.delete(pid)
+    loop.turn()
+    assert loop.states() == {} and rig.tasks.find("t") is None
+
+
+def test_edits_while_running_are_followed(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3, "minute": 0})
+    loop = rig.loop()
+    loop.turn()
+    assert (loop.next_runs()["t"].hour, loop.next_runs()["t"].minute) == (3, 0)
+    rig.set(pid, interval_para={"hour": 4, "minute": 30})
+    loop.turn()
+    assert (loop.next_runs()["t"].hour, loop.next_runs()["t"].minute) == (4, 30)
+
+
+def test_a_bad_edit_leaves_the_former_schedule_and_says_so(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    loop = rig.loop()
+    loop.turn()
+    due = loop.next_runs()["t"]
+    rig.set(pid, interval_para={"hour": 33})
+    loop.turn()
+    assert loop.next_runs()["t"] == due and rig.said() == "running"
+    assert "goes on as before" in (rig.tasks.record(pid) or {})["why"]
+    rig.set(pid, set_to_status="paused")
+    loop.turn()
+    assert rig.said() == "paused", "and it can be paused"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"interval_para": {"second": 61}}, "61"),
+        ({"interval_para": "often"}, "mapping"),
+        ({"task_kwargs": {"edge": "no such"}}, "no such"),
+        ({"task_kwargs": None}, "edge"),
+        ({"job_name": "s2ch"}, "is of kind s2s"),
+        ({"job_name": "os:system"}, "may not be jobs"),
+        ({"job_name": "unheard of"}, "there is no job"),
+        ({"end_dt": "2001-01-01 00:00:00"}, "no further run"),
+        ({"interval_para": {"date": "2001-01-01 00:00:00"}}, "no further run"),
+    ],
+)
+def test_a_task_that_cannot_run_hinders_no_other(rig: Rig, fields: dict[str, object], says: str) -> None:
+    bad = rig.insert("bad", **fields)
+    rig.insert("good", interval_para={"hour": 3})
+    loop = rig.loop()
+    loop.turn()
+    assert rig.said("good") == "running"
+    assert says in (rig.tasks.record(bad) or {})["why"]
+
+
+def test_a_date_fires_once_and_the_task_is_init_then(rig: Rig) -> None:
+    rig.insert(interval_para={"date": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + 2))})
+    loop = rig.loop()
+    loop.turn()
+    eventually("the tick", lambda: len(rig.hints.sent) == 1)
+    eventually("its end", lambda: bool(loop.turn() or rig.said() == "init"))  # type: ignore[func-returns-value]
+    loop.turn()
+    assert loop.states() == {} and len(rig.hints.sent) == 1
+
+
+def test_restarted_it_knows_who_was_paused(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    first = rig.loop()
+    first.turn()
+    rig.set(pid, set_to_status="paused")
+    first.turn()
+    first.stop()
+    second = rig.loop()
+    second.turn()
+    assert second.states() == {"t": "paused"} and rig.said() == "paused"
+
+
+def test_outcomes_are_kept(rig: Rig) -> None:
+    pid = rig.insert()
+    rig.hints.answer = Outcome("failed", "no table", {"read": 5})
+    loop = rig.loop()
+    loop.turn()
+    eventually("an outcome", lambda: bool(loop.turn() or (rig.tasks.record(pid) or {}).get("history")))  # type: ignore[func-returns-value]
+    record = rig.tasks.record(pid) or {}
+    assert record["errors"] >= 1 and record["runs"] >= record["errors"]
+    entry = record["history"][0]
+    assert (entry["state"], entry["error"], entry["facts"]) == ("failed", "no table", {"read": 5})
+    assert entry["tick"] == rig.hints.ticks[0]
+
+
+def test_a_run_that_is_still_going_is_not_started_again(rig: Rig) -> None:
+    rig.insert()
+    rig.hints.answer = None
+    loop = rig.loop()
+    loop.turn()
+    eventually("ticks that were left out", lambda: loop.runs.of(f"{rig.machine}.t").skipped >= 2)
+    assert len(rig.hints.sent) == 1
+    rig.hints.answers[rig.hints.ids[0]] = Outcome("empty")
+    eventually("the next tick", lambda: len(rig.hints.sent) == 2)
+
+
+def test_a_lost_hint_is_sent_again_for_the_same_tick(rig: Rig) -> None:
+    rig.insert()
+    rig.hints.answer = None
+    loop = rig.loop()
+    loop.turn()
+    eventually("a hint", lambda: len(rig.hints.sent) == 1)
+    rig.hints.answers[rig.hints.ids[0]] = Outcome(HELD)
+    loop.turn()
+    assert len(rig.hints.sent) == 1
+    rig.clock.off_s = RESEND_MS / 1000
+    loop.turn()
+    assert rig.hints.sent[1] == rig.hints.sent[0]
+
+
+def test_a_hint_that_another_scheduler_lost_is_sent_again(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    rig.tasks.claim(pid, 1_000, {"due": 1_000, "hint": "lost", "sent_at": 1_000})
+    rig.loop().turn()
+    assert rig.hints.sent == [("move", 1_000)]
+
+
+def test_a_tick_between_two_schedulers_is_made_up_for(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3}, running_status="running")
+    due = int(time.time() * 1000) - 5_000
+    rig.tasks.write(pid, {"next_run": due})
+    loop = rig.loop()
+    loop.turn()
+    eventually("the tick", lambda: rig.hints.ticks == [due])
+    loop.turn()
+    assert loop.next_runs()["t"].hour == 3
+
+
+def test_a_run_is_begun_when_someone_asks(rig: Rig) -> None:
+    pid = rig.insert(set_to_status="init")
+    loop = rig.loop()
+    loop.turn()
+    asked = int(time.time() * 1000)
+    rig.tasks.ask(pid, asked)
+    loop.turn()
+    eventually("the run", lambda: rig.hints.ticks == [asked])
+    eventually("its end", lambda: bool(loop.turn() or (rig.tasks.record(pid) or {})["done"] >= asked))  # type: ignore[func-returns-value]
+    loop.turn()
+    assert len(rig.hints.sent) == 1
+
+
+def test_of_two_loops_one_leads_and_the_other_takes_over(rig: Rig) -> None:
+    rig.insert()
+    one, two = rig.loop(), rig.loop()
+    one.turn()
+    two.turn()
+    assert one.leads and not two.leads and two.held_by and two.states() == {}
+    eventually("a tick", lambda: bool(rig.hints.sent))
+    one.stop()
+    two.turn()
+    assert two.leads and two.states() == {"t": "running"}
+    seen = len(rig.hints.sent)
+    eventually("ticks go on", lambda: len(rig.hints.sent) >= seen + 2)
+    assert len(rig.hints.ticks) == len(set(rig.hints.ticks)), "each tick once"
+
+
+def test_two_loops_that_both_think_they_lead_fire_each_tick_once(rig: Rig) -> None:
+    rig.insert()
+    one, two = rig.loop(lease_s=1.0), rig.loop(lease_s=1.0)
+    one.turn()
+    deadline = time.monotonic() + 6
+    while time.monotonic() < deadline:
+        two.turn()  # takes over when the first has been silent for a second; that one's board goes on
+        time.sleep(0.1)
+    assert two.leads and len(rig.hints.ticks) >= 4
+    assert len(rig.hints.ticks) == len(set(rig.hints.ticks))
+
+
+def test_mongo_away_means_going_on(redis_url: str, own_mongo: MongoServer, tmp_path: Path) -> None:
+    with Rig(redis_url, own_mongo.url, tmp_path) as rig:
+        rig.insert()
+        loop = rig.loop()
+        loop.turn()
+        eventually("a tick", lambda: bool(rig.hints.sent))
+        own_mongo.kill()
+        loop.turn()
+        assert loop.trouble and loop.states() == {"t": "running"} and loop.leads
+        seen = len(rig.hints.sent)
+        eventually("ticks go on", lambda: len(rig.hints.sent) >= seen + 2)
+        own_mongo.start()
+        eventually("documents again", lambda: bool(loop.turn() or not loop.trouble))  # type: ignore[func-returns-value]
+        loop.turn()
+        record = rig.tasks.record(f"{rig.machine}.t") or {}
+        assert record["runs"] >= seen + 2, "what happened meanwhile is written down"
+        assert len(rig.hints.ticks) == len(set(rig.hints.ticks))
+
+
+def test_a_standby_takes_over_while_mongo_is_away(redis_url: str, own_mongo: MongoServer, tmp_path: Path) -> None:
+    with Rig(redis_url, own_mongo.url, tmp_path) as rig:
+        pid = rig.insert()
+        one, two = rig.loop(), rig.loop()
+        one.turn()
+        two.turn()
+        eventually("two ticks", lambda: len(rig.hints.sent) >= 2)
+        one.turn()
+        stored = (rig.tasks.record(pid) or {})["runs"]
+        own_mongo.kill()
+        one.stop()
+        two.turn()
+        seen = len(rig.hints.sent)
+        eventually("ticks go on", lambda: len(rig.hints.sent) >= seen + 2)
+        own_mongo.start()
+        eventually("documents again", lambda: bool(two.turn() or not two.trouble))  # type: ignore[func-returns-value]
+        two.turn()
+        assert (rig.tasks.record(pid) or {})["runs"] >= stored + 2
+        assert len(rig.hints.ticks) == len(set(rig.hints.ticks))
+
+
+def test_without_documents_at_the_start_nothing_is_made_up(
+    redis_url: str, own_mongo: MongoServer, tmp_path: Path
+) -> None:
+    with Rig(redis_url, own_mongo.url, tmp_path) as rig:
+        rig.write("{second: '*'}")
+        own_mongo.kill()
+        loop = rig.loop()
+        loop.turn()
+        assert not loop.ready and loop.states() == {} and loop.trouble
+        own_mongo.start()
+        eventually("documents", lambda: bool(loop.turn() or loop.ready))  # type: ignore[func-returns-value]
+        loop.turn()
+        assert loop.states() == {"move": "running"}
+
+
+def test_redis_away_no_tick_fires_and_then_they_go_on(
+    own_redis: RedisServer, mongo: MongoServer, tmp_path: Path
+) -> None:
+    with Rig(own_redis.url, mongo.url, tmp_path) as rig:
+        rig.insert()
+        loop = rig.loop()
+        loop.turn()
+        eventually("a tick", lambda: bool(rig.hints.sent))
+        own_redis.kill()
+        loop.turn()
+        seen = len(rig.hints.sent)
+        assert loop.states() == {"t": "running"}
+        own_redis.start()
+        loop.turn()
+        eventually("ticks go on", lambda: len(rig.hints.sent) >= seen + 2)
+        assert len(rig.hints.ticks) == len(set(rig.hints.ticks))
+
+
+def test_after_the_clock_was_set_back_ticks_go_on(rig: Rig) -> None:
+    pid = rig.insert()
+    rig.tasks.claim(pid, int((time.time() + 3600) * 1000), {})  # an hour ahead, then set right
+    loop = rig.loop()
+    loop.turn()
+    eventually("ticks", lambda: len(rig.hints.sent) >= 2)
+    assert max(rig.hints.ticks) < (time.time() + 60) * 1000
+
+
+def test_a_clock_that_is_set_while_it_runs(rig: Rig) -> None:
+    rig.insert(interval_para={"interval": {"seconds": 1}})
+    loop = rig.loop()
+    loop.turn()
+    eventually("a tick", lambda: bool(rig.hints.sent))
+    rig.clock.off_s = -3600
+    loop.turn()
+    seen = len(rig.hints.sent)
+    eventually("ticks go on", lambda: len(rig.hints.sent) >= seen + 2)
+
+
+# -- the flow's own
+
+
+def applied(rig: Rig, loop: Loop, task: str) -> None:
+    """Change the flow file, apply it, turn."""
+    rig.write(task)
+    apply(rig.flow, connect(rig.redis_url))
+    loop.turn()
+
+
+def test_the_flow_owns_the_schedule_and_the_document_the_wish(rig: Rig) -> None:
+    rig.write("{hour: 3}")
+    loop = rig.loop()
+    loop.turn()
+    document = rig.document("move")
+    assert (document["_id"], document["job_name"], document["task_kwargs"], document["set_to_status"]) == (
+        f"{rig.machine}.move", "s2s", {"edge": "move"}, "running",
+    )  # fmt: skip
+    assert rig.said("move") == "running"
+    rig.set(document["_id"], set_to_status="paused", interval_para={"hour": 9})
+    loop.turn()
+    loop.stop()
+    again = rig.loop()
+    again.turn()
+    assert rig.document("move")["interval_para"] == {"hour": 3}
+    assert rig.document("move")["set_to_status"] == "paused" and again.states() == {"move": "paused"}
+
+
+def test_a_newly_applied_flow_is_followed(rig: Rig) -> None:
+    rig.write("{hour: 3}")
+    apply(rig.flow, connect(rig.redis_url))
+    loop = rig.loop()
+    loop.turn()
+    applied(rig, loop, "{hour: 4}")
+    assert loop.next_runs()["move"].hour == 4
+
+
+def test_a_schedule_that_the_flow_drops_ends_and_comes_back_with_it(rig: Rig) -> None:
+    rig.write("{hour: 3}")
+    apply(rig.flow, connect(rig.redis_url))
+    loop = rig.loop()
+    loop.turn()
+    applied(rig, loop, "")
+    assert loop.states() == {} and rig.said("move") == "init"
+    applied(rig, loop, "{hour: 5}")
+    assert loop.states() == {"move": "running"}
+
+
+def test_a_schedule_that_becomes_external_goes_on(rig: Rig) -> None:
+    rig.write("{hour: 3}")
+    apply(rig.flow, connect(rig.redis_url))
+    loop = rig.loop()
+    loop.turn()
+    applied(rig, loop, "external")
+    assert loop.states() == {"move": "running"} and loop.next_runs()["move"].hour == 3
