@@ -30,7 +30,7 @@ down: setup ## stop an example flow that runs in the background
 	@$(BIN)/dataflow down $(FLOW)
 
 test: setup ## all tests; choose some with ARGS="-k name" or ARGS=tests/sync
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n 3 --dist loadfile)
 
 check: setup ## format, lint, types, import rule
 	@failed=; \

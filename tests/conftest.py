@@ -18,9 +18,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dataflow.testing.servers import NO_CLICKHOUSE, ClickHouseServer, RedisServer, clickhouse_binary, in_ci
 from dataflow.up import redis_server as program
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 def _name(binary: Path) -> str:

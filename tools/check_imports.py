@@ -16,7 +16,7 @@ from pathlib import Path
 CORE = "dataflow"
 ROOMS = ("message_hub", "workers", "sync", "scheduler", "console")
 COMPOSITION = ("dataflow/cli/", "dataflow/up/")
-"""Where the core may import a room, and only inside a function, so that a command loads no room but its own."""
+"""Where the core may import a room: inside a function, so that a command loads no room but its own, or for types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,13 @@ def imports(node: ast.AST, lazy: bool = False) -> Iterator[Import]:
                 yield Import(alias.name.partition(".")[0], child.lineno, lazy)
         elif isinstance(child, ast.ImportFrom) and child.level == 0 and child.module:
             yield Import(child.module.partition(".")[0], child.lineno, lazy)
-        inside = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        inside = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _for_types(child)
         yield from imports(child, inside)
+
+
+def _for_types(node: ast.AST) -> bool:
+    """Whether this is `if TYPE_CHECKING:`, which never runs."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 def _fault(path: str, found: Import) -> str:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -34,6 +34,7 @@ EXIT_BROKEN = 70
 EXIT_UNUSABLE = 78
 EXIT_SETUP = 79
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHOW_STACKS = signal.SIGUSR2
 """A child that gets it writes the stacks of its threads to stderr."""
 _OOM_SCORE = 500
@@ -66,19 +67,11 @@ def fork(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> 
         pulse: fresh.
     """
     arrange_death = dies_with_parent(signal.SIGKILL)
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # till the caller's handlers are gone
-    try:
-        pid = os.fork()
-        if not pid:
-            arrange_death()
-            for number in signals:
-                signal.signal(number, signal.SIG_DFL)
-            _own_group(0)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-            _live(job, consumer, predecessors, pulse)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # till the caller's handlers are gone
+    pid = os.fork()
+    if not pid:
+        _live(job, consumer, predecessors, pulse, arrange_death)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _own_group(pid)
     return pid
 
@@ -90,9 +83,15 @@ def _own_group(pid: int) -> None:
         os.setpgid(pid, pid)
 
 
-def _live(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> NoReturn:
+def _live(
+    job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse, arrange_death: Callable[[], None]
+) -> NoReturn:
+    """All of a child's life. Nothing may get out of here, into the caller's code."""
     code = EXIT_BROKEN
     try:
+        arrange_death()
+        _own_group(0)
+        _arrange_signals()
         _arrange_streams()
         _arrange_faults()
         code = _run(job, consumer, predecessors, pulse)
@@ -103,6 +102,12 @@ def _live(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) ->
         with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone
             sys.stdout.flush()
         os._exit(code)
+
+
+def _arrange_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _arrange_streams() -> None:

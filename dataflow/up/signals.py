@@ -1,7 +1,8 @@
 """Waiting for signals instead of being interrupted by them.
 
 While `Signals` is entered, the signals that matter to `up` are held back and fetched one by one with `wait`. So a
-Ctrl-C never lands in the middle of a step, and the end of a child wakes the loop at once.
+Ctrl-C never lands in the middle of a step, and the end of a child wakes the loop at once. Enter it before any
+thread is started: a thread that does not hold signals back would take them.
 """
 
 from __future__ import annotations

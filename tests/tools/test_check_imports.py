@@ -41,6 +41,7 @@ def test_breaches(path: str, source: str) -> None:
         ("sync/app.py", "import celery\nimport synchronous"),
         ("dataflow/cli/sql.py", "def f():\n    from sync.warehouse import client"),
         ("dataflow/up/run.py", "async def f():\n    import message_hub"),
+        ("dataflow/cli/task.py", "if TYPE_CHECKING:\n    from scheduler.tasks import Tasks"),
         ("dataflow/message.py", "import json\nfrom dataflow import errors"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -231,14 +232,27 @@ class TestCrashes:
         )
         own.rig.put(range(1000))
         own.start()
-        others = eventually(lambda: own.rig.group().handled == 999)
         own.finish()
         own.once([n for n in range(1000) if n != 500])
         (letter,) = own.rig.dead()
         assert (letter.mid, letter.reason, letter.attempts) == ("m500", "crashed", 2)
         assert own.noted() == ["poison"] * 3  # in the batch, then alone
         assert own.crashes() == 0
-        assert others < 6.0  # nobody waits for the back-off of the poison
+
+    def test_the_others_do_not_wait_for_a_poisonous_message(self, project: MakeProject) -> None:
+        own = project(
+            """
+            def handle(message):
+                if message["n"] == 5: os._exit(1)
+                return {"n": message["n"]}
+            """,
+            more="max_attempts: 10",
+        )
+        own.rig.put(range(1000))
+        worker = own.start()
+        eventually(lambda: own.rig.group().handled == 999)
+        assert worker.stop() == 0
+        assert (own.rig.group().waiting, own.rig.dead()) == (1, [])
 
     def test_many_poisonous_messages_do_not_hold_up_the_others(self, project: MakeProject) -> None:
         own = project(
@@ -282,7 +296,7 @@ class TestCrashes:
                 if message["n"] == 20: stuck()
                 return {"n": message["n"]}
             """,
-            more="timeout_s: 1, max_attempts: 2",
+            more="timeout_s: 0.5, max_attempts: 2",
         )
         own.rig.put(range(40))
         worker = own.start()
@@ -414,7 +428,7 @@ class TestRedis:
         own_redis.stop()
         start = time.monotonic()
         assert worker.stop() == 0
-        assert time.monotonic() - start < 5.0
+        assert time.monotonic() - start < 10.0
         own_redis.start()
         own.start()
         own.finish()
@@ -562,9 +576,10 @@ class TestWork:
         worker = own.start()
         eventually(lambda: len(worker.children) == 4)
         own.rig.put(range(24))
-        took_s = eventually(own.drained)
-        assert len(set(own.noted())) == 4
-        assert took_s < 5.0  # alone it would take 6 s
+        own.finish()
+        shares = Counter(own.noted())
+        assert len(shares) == 4
+        assert max(shares.values()) <= 12  # of 24
 
     def test_a_message_that_takes_longer_than_the_lease_stays_with_its_process(self, project: MakeProject) -> None:
         own = project('def handle(message): note(message["n"]); time.sleep(2.5); return {"n": message["n"]}')
