@@ -124,7 +124,8 @@ class _Watch:
         if room.follow():
             self._loops.keep(room.flow, room.servers)
         edges = {name: str(state) for name, state in self._loops.states().items()}
-        beat(room.redis, room.keys, "sync", self._process, edges=edges, concurrency=self._concurrency)
+        modes = dict(self._loops.modes())
+        beat(room.redis, room.keys, "sync", self._process, edges=edges, modes=modes, concurrency=self._concurrency)
 
     def _look_at_celery(self) -> None:
         if self._watchdog.stuck(time.monotonic()):

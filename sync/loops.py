@@ -14,6 +14,7 @@ from sync.edges import runner_of, source_of
 from sync.pace import RETRY_S, Pace, due_in_s
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.servers import Servers
+from sync.sink import Mode
 from sync.source import LANES, LaneName
 
 log = logging.getLogger("dataflow.sync")
@@ -63,6 +64,11 @@ class _LaneLoop:
         answers = answers and self.state not in ("away", "unknown")
         return self._runner.leave(release=answers) and answers
 
+    @property
+    def mode(self) -> Mode | None:
+        """How the target knows a batch again; None before it was first opened."""
+        return self._runner.mode
+
     def _after(self, run: Run) -> float:
         if run.state != self.state:
             self._tell(run)
@@ -102,6 +108,11 @@ class EdgeLoop:
     def state(self) -> State:
         """How the last run of its stream ended."""
         return self._lanes[0].state
+
+    @property
+    def mode(self) -> Mode | None:
+        """How its target knows a batch again; None before it was first opened."""
+        return self._lanes[0].mode
 
     def start(self) -> None:
         """Begin to move messages."""
@@ -156,6 +167,10 @@ class Loops:
     def states(self) -> Mapping[str, State]:
         """How each edge's last run ended."""
         return {name: loop.state for name, loop in self._loops.items()}
+
+    def modes(self) -> Mapping[str, Mode]:
+        """How the target of each edge knows a batch again, for those that have been opened."""
+        return {name: loop.mode for name, loop in self._loops.items() if loop.mode is not None}
 
     def ask_to_stop(self) -> None:
         """Stop all loops after the batches in hand. Does not wait; may be called from any thread."""

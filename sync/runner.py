@@ -30,7 +30,7 @@ from dataflow.flow.spec import Edge
 from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
 from sync.renewal import Renewal
 from sync.run import GOOD, TROUBLE, Run, State, state_of
-from sync.sink import Batch, Prepared, Refusal, Row, Sink, Verdict
+from sync.sink import Batch, Mode, Prepared, Refusal, Row, Sink, Verdict
 from sync.source import Rows, Source
 
 log = logging.getLogger("dataflow.sync")
@@ -98,6 +98,8 @@ class _Counts:
 class Runner:
     """Moves batches of one lane. Keeps its lease and its open sink between runs; `leave` lets go of both.
 
+    `mode` is how the target knew a batch again when it was last opened, None before.
+
     Used by one thread at a time. A sink is made when one is needed, and made anew after a run that went wrong: what it
     knew of the target may be out of date.
     """
@@ -107,6 +109,7 @@ class Runner:
         self._source = source
         self._make_sink = make_sink
         self._sink: Sink | None = None
+        self.mode: Mode | None = None
         self._nonce = holder.new_nonce()
         self._lease_ms = int(edge.lease_s * 1000)
         self._lease: Lease | None = None
@@ -338,7 +341,7 @@ class Runner:
             except BaseException:
                 sink.close()
                 raise
-            self._sink = sink
+            self._sink, self.mode = sink, sink.mode
         return self._sink
 
     def _forget(self) -> None:

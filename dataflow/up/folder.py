@@ -59,7 +59,7 @@ class DataFolder:
 
     def create(self) -> None:
         """Make the folder, readable by its owner only. Safe to repeat."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.mkdir(exist_ok=True)
 
     @contextmanager

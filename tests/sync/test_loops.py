@@ -51,6 +51,7 @@ def test_what_comes_is_moved(running: Running) -> None:
         running.lab.fill(15)
         until(lambda: running.lab.waiting() == 0)
     running.lab.each_once()
+    assert running.loops.modes() == {"move": "marker"}
 
 
 def test_both_lanes_are_looked_after(running: Running) -> None:

@@ -33,6 +33,14 @@ def test_it_lies_beside_the_flow_file_and_is_private(folder: DataFolder, tmp_pat
     assert folder.path.stat().st_mode & 0o777 == 0o700
 
 
+def test_it_can_be_put_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAFLOW_DATA_DIR", str(tmp_path / "var" / "lib" / "water"))
+    folder = DataFolder.of(tmp_path / "flow.yml")
+    folder.create()
+    assert folder.path == tmp_path / "var" / "lib" / "water"
+    assert folder.logs.is_dir()
+
+
 def test_nothing_holds_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "nowhere")
     assert not folder.is_locked()
