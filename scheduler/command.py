@@ -21,7 +21,7 @@ def scheduler(flow: Path, host: str | None, port: int | None, threads: int) -> N
     Of several for one machine name one leads and the others stand by. See docs/SCHEDULES.md.
     """
     from dataflow.flow.load import load
-    from scheduler.host import addresses
+    from scheduler.addresses import addresses
     from scheduler.server import Server
 
     path = flow.resolve()

@@ -6,21 +6,19 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from flask import Flask
 
 from dataflow.broker import broker_url, queue_of
-from dataflow.connections import resolve
-from dataflow.errors import DataflowError, UserError
+from dataflow.errors import DataflowError
 from dataflow.flow.load import load
-from dataflow.flow.spec import Flow
 from dataflow.store.declare import check_format
 from dataflow.store.keys import Keys
 from dataflow.store.leadership import Leadership
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
 from dataflow.store.redis import connect
 from scheduler import tasks as documents
+from scheduler.addresses import addresses
 from scheduler.api.app import create_app
 from scheduler.jobs.edge import Hints
 from scheduler.jobs.kinds import Jobs
@@ -29,8 +27,6 @@ from scheduler.loop import LOOK_EVERY_S, Loop
 from scheduler.tasks import Tasks
 
 log = logging.getLogger("dataflow.scheduler")
-
-_NO_TASKS: Final = "has no mongo connection, so there is nowhere to keep its tasks: add `tasks: {mongo: embedded}`"
 
 
 class Host:
@@ -95,12 +91,3 @@ class Host:
             step()
         except DataflowError as error:
             log.debug("%s", error)
-
-
-def addresses(flow: Flow) -> tuple[str, str]:
-    """Its first Redis, with what belongs to no stream, and its MongoDB. Raises NotRunning, UserError."""
-    if flow.scheduler.tasks is None:
-        raise UserError(f"flow {flow.name!r} {_NO_TASKS}")
-    resolved = resolve(flow)
-    home = next(name for name, one in flow.connections.items() if one.kind == "redis")
-    return resolved.redis[home], resolved.mongo[flow.scheduler.tasks]

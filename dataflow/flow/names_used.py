@@ -67,8 +67,8 @@ def streams_have_a_home(flow: Flow) -> Iterator[Finding]:
 
 def tasks_have_a_home(flow: Flow) -> Iterator[Finding]:
     """F206: a schedule, but no MongoDB for its document."""
-    if flow.scheduler.tasks is None and flow.scheduled:
-        scheduled = [edge.name for edge in flow.edges.values() if edge.task is not None]
+    scheduled = [edge.name for edge in flow.edges.values() if edge.task]
+    if flow.scheduler.tasks is None and (scheduled or flow.scheduler.declared):
         at: Where = ("edges", scheduled[0], "task") if scheduled else ("scheduler",)
         because = tuple(("connections", name, "mongo") for name in flow.connections)
         yield Finding("F206", at, {"where": dotted(at)}, because=because, harmless=True)

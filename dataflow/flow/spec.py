@@ -164,8 +164,11 @@ class Flow:
 
     @property
     def scheduled(self) -> bool:
-        """Whether the flow needs a scheduler: an edge has a `task`, or the file has a section `scheduler`."""
-        return self.scheduler.declared or any(edge.task is not None for edge in self.edges.values())
+        """Whether the flow has a scheduler: an edge has a `task`, or the file has a section `scheduler`; and there is a
+        MongoDB for the documents.
+        """
+        wanted = self.scheduler.declared or any(edge.task is not None for edge in self.edges.values())
+        return wanted and self.scheduler.tasks is not None
 
     @property
     def redis_connections(self) -> tuple[str, ...]:

@@ -49,15 +49,20 @@ class MongoServer:
         """Its address; the same after a restart."""
         return mongo_server.url(self.port)
 
+    @property
+    def folder(self) -> Path:
+        """Its data folder, log included. Only inside the context."""
+        if self._folder is None:
+            raise RuntimeError("this MongoServer is outside its context: use `with MongoServer() as server`")
+        return self._folder
+
     def start(self) -> None:
         """Start it and wait until it answers; on the port that it had before, if any."""
-        if self._folder is None:
-            raise RuntimeError("this MongoServer is outside its context")
         self.port = self.port or free_port()
-        log = self._folder / "mongo.log"
+        log = self.folder / "mongo.log"
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                mongo_server.command(self._folder, self.port),
+                mongo_server.command(self.folder, self.port),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

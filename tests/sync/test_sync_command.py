@@ -38,7 +38,7 @@ streams:
   d.stream_in: {keep: {messages: 100000}, max_len: 1000000}
 edges:
   move: {kind: s2s, from: a.stream_in, to: b.stream_in, batch: 50}
-  asked: {kind: s2s, from: c.stream_in, to: d.stream_in, batch: 5, task: {second: "*/5"}}
+  asked: {kind: s2s, from: c.stream_in, to: d.stream_in, batch: 5, task: external}
 """
 
 ARCHIVE = """

@@ -25,6 +25,7 @@ HEAVY = (
     "message_hub",
     "workers",
     "sync",
+    "scheduler",
 )
 
 

@@ -247,6 +247,13 @@ def test_a_schedule_may_be_kept_outside_the_file() -> None:
     assert loads(SMALL + edge, environ={}).edges["e"].task == {}
 
 
+def test_an_edge_that_is_only_asked_needs_no_mongodb() -> None:
+    text = "connections: {r: {redis: embedded}, warehouse: {clickhouse: embedded}}\n" + SMALL
+    edge = "edges: {e: {kind: s2ch, from: a.stream_out, to: warehouse.t, task: external}}\n"
+    assert not loads(text + edge, environ={}).scheduled
+    assert loads(SMALL + edge, environ={}).scheduled
+
+
 def test_the_scheduler_has_defaults() -> None:
     text = SMALL + "scheduler: {machine: m999, allow: ['http://127.0.0.1:24104/'], modules: [nightly.jobs]}\n"
     flow = loads(text, environ={})

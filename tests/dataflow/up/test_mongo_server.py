@@ -32,11 +32,10 @@ def test_a_folder_is_served_by_one_process(tmp_path: Path) -> None:
     assert done.returncode == 1 and "another process serves" in done.stderr
 
 
-def test_a_pid_file_of_a_killed_one_does_not_matter(tmp_path: Path) -> None:
-    (tmp_path / "pid").write_text("1")
+def test_a_pid_file_of_a_killed_one_does_not_matter() -> None:
     with MongoServer() as server:
         server.kill()
-        server._folder = tmp_path  # as if it had been killed there
+        (server.folder / "pid").write_text("1")
         server.start()
 
 

@@ -11,16 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from dataflow.cli.arguments import json_option
 from dataflow.cli.common import flow_option, number, print_json, show, split_flow, table
 from dataflow.errors import DataflowError, UnknownName, UserError
-
-if TYPE_CHECKING:
-    from scheduler.tasks import Tasks
+from dataflow.flow.load import load
+from dataflow.schedule import zone
+from scheduler.addresses import addresses
+from scheduler.machine import decide, state_of
+from scheduler.record import Record
+from scheduler.task import Task
+from scheduler.tasks import Tasks, connect
 
 FOLLOWS_S: Final = 30.0
 """How long a scheduler may take to follow a document."""
@@ -146,9 +150,6 @@ class _Site:
 
     def view(self, raw: dict[str, Any]) -> dict[str, Any]:
         """A task and its runs, for people and for JSON."""
-        from scheduler.record import Record
-        from scheduler.task import Task
-
         task = Task.of(raw)
         record = Record.of(self.tasks.record(task.pid) or {})
         return {
@@ -196,23 +197,14 @@ def _facts(run: Mapping[str, Any]) -> str:
 
 
 def _site(words: tuple[str, ...], flow_path: Path | None) -> tuple[_Site, list[str]]:
-    from dataflow.flow.load import load
-    from dataflow.schedule import zone
-    from scheduler import tasks
-    from scheduler.host import addresses
-
     path, rest = split_flow(words, flow_path)
     flow = load(path)
-    tasks.connect(addresses(flow)[1])
-    return _Site(tasks.Tasks(flow.machine), zone(flow.scheduler.timezone)), rest
+    connect(addresses(flow)[1])
+    return _Site(Tasks(flow.machine), zone(flow.scheduler.timezone)), rest
 
 
 def _wish(words: tuple[str, ...], flow_path: Path | None, wish: str) -> None:
     """Write the wish into the document, and wait until it is so and no run is under way that it forbids."""
-    from scheduler.machine import decide, state_of
-    from scheduler.record import Record
-    from scheduler.task import Task
-
     site, rest = _site(words, flow_path)
     one = Task.of(site.find(rest))
     decision = decide(state_of(one.said), wish)
