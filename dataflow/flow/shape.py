@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dataflow.flow.address import Address
+from dataflow.flow.address import Address, Alias
 from dataflow.flow.fields import FieldName, Types
 from dataflow.flow.many import Free, Named, Several
 from dataflow.flow.names import Name, Names
@@ -53,7 +53,7 @@ CONNECTION: Final = Section(
         Key("mongo", Address("mongo"), "address of a MongoDB server"),
         Key(
             "aliases",
-            Several(Text("an address or a name without a password", r"[^\s@]{1,300}")),
+            Several(Alias()),
             "what requests to the API of the sync room may call it, beside its name and its own host:port",
             default=(),
             default_words="none",
