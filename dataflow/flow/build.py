@@ -105,10 +105,10 @@ def worker(name: str, values: Values) -> Worker:
 
 def edge(name: str, values: Values) -> Edge:
     """An edge; its kind decides what `to` means."""
-    to, to_table = values.get("to"), values["kind"] == "s2ch"
+    to, to_table = values.get("to"), values["kind"] in ("s2ch", "s2mongo")
     named, _, table = (to or "").partition(".") if to_table else ("", "", "")
     same = ("kind", "create_table", "columns", "delivery", "batch", "min_batch", "max_wait_s", "lease_s", "join")
-    absent = {"create_table": False, "columns": None}
+    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False}
     return Edge(
         name=name,
         source=values["from"],
@@ -117,7 +117,7 @@ def edge(name: str, values: Values) -> Edge:
         connection=named or None,
         table=table or None,
         task=values["task"],
-        **{key: values.get(key, absent.get(key)) for key in same},
+        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive")},
     )
 
 
