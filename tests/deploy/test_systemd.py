@@ -137,11 +137,20 @@ class Deployment:
 
     def tool(self, *arguments: str) -> str:
         """The installed command `dataflow`, as an operator uses it."""
-        found = subprocess.run(
-            [self.root / "usr/local/bin/dataflow", *arguments], capture_output=True, text=True, timeout=60, check=False
-        )
+        found = self._run(*arguments)
         assert found.returncode == 0, found.stdout + found.stderr
         return found.stdout
+
+    def refused(self, *arguments: str) -> str:
+        """What it says when it fails."""
+        found = self._run(*arguments)
+        assert found.returncode == 1, found.stdout + found.stderr
+        return found.stderr
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.root / "usr/local/bin/dataflow", *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
 
     def logs(self) -> str:
         """Everything that was logged."""
@@ -194,11 +203,16 @@ def test_the_installed_services_carry_messages_and_end_in_good_order(
     target = warehouse.connect(own_clickhouse.writer_url)
     eventually("all rows", lambda: _rows(target) == [{"n": 20, "total": 380}])
     assert '"deployed"' in services.tool("status", "--json")
+    for words in (["hub"], ["scheduler"], ["sync"], ["worker", "double"]):
+        services.tool("probe", *words)
     assert _files(services.root) == before, "services write to their state folder alone"
     for name in ("dataflow-hub", "dataflow-worker@", "dataflow-scheduler", "dataflow-sync"):
         process = services.running[name]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0, f"{name}: {services.logs()}"
+        words = [name.removeprefix("dataflow-").rstrip("@"), *(["double"] if name.endswith("@") else [])]
+        why = services.refused("probe", *words)
+        assert "on this machine" in why or "does not answer" in why
     assert "clean" in services.tool("audit").lower(), services.logs()
 
 
