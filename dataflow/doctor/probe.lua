@@ -1,19 +1,19 @@
 -- Does once what the scripts of a flow do, and tells what was refused.
 --
 -- KEYS  1 a stream, 2 a hash, 3 a sorted set: keys of the doctor's own, made and removed here
--- gives a list of "COMMAND: the server's error", empty if everything may be done
+-- gives a list of "COMMAND: the server's error", empty if everything may be done; that memory is full is no refusal
 
 local key, hash, zset, refused = KEYS[1], KEYS[2], KEYS[3], {}
 local function try(...)
   local answer = redis.pcall(...)
-  if type(answer) == 'table' and answer.err then
+  if type(answer) == 'table' and answer.err and not string.find(answer.err, 'OOM', 1, true) then
     refused[#refused + 1] = (...) .. ': ' .. answer.err
   end
   return answer
 end
 redis.pcall('DEL', key, hash, zset)
 local id = try('XADD', key, '*', 'probe', '1')
-try('XGROUP', 'CREATE', key, 'probe', '0')
+try('XGROUP', 'CREATE', key, 'probe', '0', 'MKSTREAM')
 try('XREADGROUP', 'GROUP', 'probe', 'probe', 'COUNT', '1', 'STREAMS', key, '>')
 if type(id) == 'string' then
   try('XCLAIM', key, 'probe', 'probe', '0', id, 'JUSTID')

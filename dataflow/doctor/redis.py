@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError, ResponseError
 
 from dataflow.doctor.clock import judge_clock
 from dataflow.doctor.finding import Finding
-from dataflow.errors import DataflowError
+from dataflow.errors import DataflowError, ServerFull
 from dataflow.store.keys import Keys
 from dataflow.store.reading import server_ms
 from dataflow.store.redis import Client, call, connect
@@ -207,6 +207,8 @@ def _refused(client: Client, flow: str) -> tuple[str, ...]:
         return tuple(_text(line) for line in call(client, "EVAL", _PROBE, len(keys), *keys))
     except ResponseError as error:
         return (f"EVAL: {error}",)
+    except ServerFull:
+        return ()  # the memory is full, which is told elsewhere
     except DataflowError as error:
         return (str(error),)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from dataflow.doctor import broker
 from dataflow.doctor.finding import Finding
@@ -93,8 +94,6 @@ def test_what_it_says_to_change_makes_it_well(bad: RedisServer) -> None:
 
 @pytest.mark.integration
 def test_it_leaves_nothing_behind(both_redis_url: str) -> None:
-    import redis
-
     levels = _levels(examine("main", both_redis_url, "f"))
     assert levels["rights"] == "ok", levels
     with redis.Redis.from_url(both_redis_url) as client:
@@ -108,9 +107,18 @@ def test_what_a_user_may_not_do_is_named(own_redis: RedisServer) -> None:
     client.close()
     found = examine("main", own_redis.url.replace("redis://", "redis://poor:secret@"), "f")
     (rights,) = [finding for finding in found if finding.code == "rights"]
-    assert rights.level == "wrong" and "XADD" in rights.text and "HSET" in rights.text and "XTRIM" not in rights.text
+    assert rights.level == "wrong" and "XADD" in rights.text and "HSET" in rights.text and "XGROUP" not in rights.text
     (aof,) = [finding for finding in found if finding.code == "aof"]
     assert aof.level == "ok" and "appendfsync unknown" in aof.text
+
+
+@pytest.mark.integration
+def test_a_server_whose_memory_is_full(own_redis: RedisServer) -> None:
+    client = own_redis.client()
+    client.config_set("maxmemory", "1mb")
+    client.close()
+    found = _levels(examine("main", own_redis.url, "f"))
+    assert (found["memory"], found["rights"]) == ("wrong", "ok")
 
 
 @pytest.mark.integration
