@@ -30,7 +30,9 @@ STREAM_NAMES: Final = Names(
     "a stream",
     _PART,
     _PART_RULE,
-    frozenset({"alarms", "edge", "flow", "idem", "live", "marker", "scheduler"}),  # they are keys beside the streams'
+    frozenset(
+        {"access", "alarms", "edge", "flow", "idem", "live", "marker", "scheduler"}
+    ),  # they are keys beside the streams'
 )
 STEP_NAMES: Final = Names(
     "a worker or an edge",
