@@ -48,7 +48,7 @@ def guard(app: Flask, gate: Gate, required: Mapping[str, Need]) -> None:
     def after(response: Response) -> Response:
         response.headers[REQUEST_ID] = request_id()
         need = _need(required)
-        changes = request.method not in ("GET", "HEAD", "OPTIONS") and need and need <= _CHANGES
+        changes = need and need <= _CHANGES
         if changes and not 400 <= response.status_code < 500 and "caller" in g:
             subject, facts = g.get("noted", ("", {}))
             redis, keys = gate.where()
