@@ -22,6 +22,8 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:access:keys` | hash | API keys: id -> JSON {name, scopes, digest of the secret, times, rate} |
 | `{f}:access:rate:<id>` | hash | the token bucket of an API key that has a rate; expires |
 | `{f}:access:history` | stream | who changed what; the newest 10,000 or so |
+| `{f}:run:records` | hash | runs of edges that the sync API was asked for: `<id>` -> JSON {edge, asked_ms}; `<id>:begun` -> JSON {at_ms}; `<id>:ended` -> JSON, what the run did |
+| `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -105,6 +107,11 @@ class Keys:
     def history(self) -> str:
         """Who changed what."""
         return f"{{{self.flow}}}:access:history"
+
+    @property
+    def runs(self) -> tuple[str, str]:
+        """Runs that were asked for, and how old each is."""
+        return f"{{{self.flow}}}:run:records", f"{{{self.flow}}}:run:ages"
 
     @property
     def applied(self) -> str:
