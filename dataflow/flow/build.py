@@ -20,6 +20,7 @@ from dataflow.flow.spec import (
     Route,
     Scheduler,
     Stream,
+    SyncApi,
     Worker,
 )
 
@@ -59,6 +60,7 @@ def flow(values: Values, path: Path, written: Any) -> Flow:
         hub_host=values["hub"]["host"],
         hub_port=values["hub"]["port"],
         scheduler=scheduler(values["scheduler"], connections),
+        sync=SyncApi(**values["sync"]),
     )
 
 
@@ -71,7 +73,7 @@ def default_connections(environ: Mapping[str, str]) -> dict[str, dict[str, str |
 def connection(name: str, values: Values) -> Connection:
     """A connection of the first kind that it gives."""
     kind: ConnectionKind = next((kind for kind in KINDS if values[kind] is not None), "redis")
-    return Connection(name, kind, values[kind] or EMBEDDED)
+    return Connection(name, kind, values[kind] or EMBEDDED, values.get("aliases") or ())
 
 
 def stream(name: str, values: Values, home: str) -> Stream:
@@ -136,7 +138,7 @@ def route(values: Values | None) -> Route | None:
 
 def digest(written: Any, connections: Mapping[str, Connection]) -> str:
     """What the file says, as a hex digest: the same for another layout, other comments or another password."""
-    servers = {name: [one.kind, without_secret(one.url)] for name, one in connections.items()}
+    servers = {name: [one.kind, without_secret(one.url), *one.aliases] for name, one in connections.items()}
     text = json.dumps({**written, "connections": servers}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
