@@ -100,11 +100,13 @@ class Project:
         return "\n".join(parts)
 
 
-def command(folder: Path, *arguments: str, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
+def command(
+    folder: Path, *arguments: str, timeout_s: float = 90, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `dataflow ...` in a folder and wait."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "dataflow", *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=timeout_s, env=environment(), check=False,
+        cwd=folder, input=stdin, capture_output=True, text=True, timeout=timeout_s, env=environment(), check=False,
     )  # fmt: skip
 
 
