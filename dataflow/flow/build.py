@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dataflow.flow.expand import expand
+from dataflow.flow.shape import LEAST_ROWS
 from dataflow.flow.spec import (
     EMBEDDED,
     Connection,
@@ -107,7 +108,7 @@ def edge(name: str, values: Values) -> Edge:
     """An edge; its kind decides what `to` means."""
     to, to_table = values.get("to"), values["kind"] in ("s2ch", "s2mongo")
     named, _, table = (to or "").partition(".") if to_table else ("", "", "")
-    same = ("kind", "create_table", "columns", "delivery", "batch", "min_batch", "max_wait_s", "lease_s", "join")
+    same = ("kind", "create_table", "columns", "delivery", "batch", "max_wait_s", "lease_s", "join")
     absent = {"create_table": False, "columns": None, "database": None, "exclusive": False}
     return Edge(
         name=name,
@@ -117,6 +118,7 @@ def edge(name: str, values: Values) -> Edge:
         connection=named or None,
         table=table or None,
         task=values["task"],
+        min_batch=values["min_batch"] or min(LEAST_ROWS, values["batch"]),
         **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive")},
     )
 
