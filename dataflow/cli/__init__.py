@@ -62,6 +62,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "hub": LazyCommand("message_hub.command:hub", "Run the message hub of a flow."),
     "worker": LazyCommand("workers.command:worker", "Run one worker of a flow."),
     "sync": LazyCommand("sync.command:sync", "Run the edges of a flow."),
+    "sync-api": LazyCommand("sync.api.command:sync_api", "Run the HTTP API that runs the edges of a flow."),
     "scheduler": LazyCommand("scheduler.command:scheduler", "Run the tasks of a flow, and their HTTP API."),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dataflow.flow.address import Address
+from dataflow.flow.address import Address, Alias
 from dataflow.flow.fields import FieldName, Types
 from dataflow.flow.many import Free, Named, Several
 from dataflow.flow.names import Name, Names
@@ -30,7 +30,9 @@ STREAM_NAMES: Final = Names(
     "a stream",
     _PART,
     _PART_RULE,
-    frozenset({"alarms", "edge", "flow", "idem", "live", "marker", "scheduler"}),  # they are keys beside the streams'
+    frozenset(
+        {"alarms", "edge", "flow", "idem", "live", "marker", "run", "scheduler"}
+    ),  # they are keys beside the streams'
 )
 STEP_NAMES: Final = Names(
     "a worker or an edge",
@@ -49,6 +51,13 @@ CONNECTION: Final = Section(
         Key("redis", Address("redis"), "address of a Redis server"),
         Key("clickhouse", Address("clickhouse"), "address of a ClickHouse server"),
         Key("mongo", Address("mongo"), "address of a MongoDB server"),
+        Key(
+            "aliases",
+            Several(Alias()),
+            "what requests to the API of the sync room may call it, beside its name and its own host:port",
+            default=(),
+            default_words="none",
+        ),
     ),
     refused={"handler": "F305"},
     exactly_one=("redis", "clickhouse", "mongo"),
@@ -231,7 +240,28 @@ S2CH: Final = _edge(
     batch=(100_000, 10_000),
 )
 
-EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH})
+S2MONGO: Final = _edge(
+    "s2mongo",
+    "stream to MongoDB collection",
+    (
+        Key(
+            "to",
+            Text("<connection>.<collection>", r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z_][A-Za-z0-9_]*", "F117"),
+            "the target collection",
+            required=True,
+        ),
+        Key(
+            "database",
+            Text("the name of a database", r"[A-Za-z0-9_-]{1,63}"),
+            "the database of the collection",
+            default_words="the one in the connection's URL, else `dataflow`",
+        ),
+        Key("exclusive", Flag(), "nothing else writes to the collection or deletes from it", default=False),
+    ),
+    batch=(10_000, 1_000),
+)
+
+EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH, "s2mongo": S2MONGO})
 
 SCHEDULER: Final = Section(
     "the scheduler",
@@ -276,6 +306,15 @@ SCHEDULER: Final = Section(
     refused={"handler": "F305"},
 )
 
+SYNC: Final = Section(
+    "the sync room",
+    (
+        Key("host", Text("a host name or address", r"[^\s/]+"), "where its HTTP API listens", default="127.0.0.1"),
+        Key("port", Whole(1, 65535), "TCP port", default=24104),
+    ),
+    refused={"handler": "F305"},
+)
+
 FILE: Final = Section(
     "the file",
     (
@@ -288,6 +327,7 @@ FILE: Final = Section(
         ),
         Key("hub", HUB, "the HTTP door", default=HUB.blank),
         Key("scheduler", SCHEDULER, "what runs the edges that have a `task`", default_words="as if it were empty"),
+        Key("sync", SYNC, "the HTTP API that runs edges when asked to", default=SYNC.blank),
         Key(
             "streams",
             Named(STREAM_NAMES, STREAM, "a mapping: stream name -> its keys", empty=False),
