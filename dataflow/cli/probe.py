@@ -28,8 +28,8 @@ class NotWell(DataflowError):
 def probe(words: tuple[str, ...], flow_path: Path | None) -> None:
     """Exit with 0 if a process of FLOW on this machine does its work.
 
-    KIND is hub, scheduler, sync-api, sync or worker; a worker has a NAME. The first three answer that they are ready; the
-    others have sent a heartbeat within the last ten seconds, and everything in them has been set up.
+    KIND is hub, scheduler, sync-api, sync or worker; a worker has a NAME. The first three answer that they are ready;
+    the others have sent a heartbeat within the last ten seconds, and everything in them has been set up.
     """
     path, rest = split_flow(words, flow_path)
     kind, name = (rest[0], rest[-1]) if rest else ("", "")

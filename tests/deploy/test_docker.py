@@ -60,8 +60,8 @@ def test_the_linter_has_nothing_to_say() -> None:
 
 def test_the_image_runs_as_a_user_without_rights_and_holds_every_package() -> None:
     assert re.search(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = {name.partition(".")[0] for name in packages}
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    rooms = {pattern.rstrip("*") for pattern in setup["packages"]["find"]["include"]}
     assert set(re.findall(r"^COPY (\w+) /source/", DOCKERFILE, re.MULTILINE)) == rooms
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert {f"!{name}/" for name in rooms} <= set(ignored)

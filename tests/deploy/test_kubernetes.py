@@ -106,8 +106,11 @@ def test_the_example_flow_is_served_whole() -> None:
 def test_ports_are_the_defaults() -> None:
     ports = {name: one["spec"]["ports"][0]["port"] for name, one in DOCUMENTS.items() if one["kind"] == "Service"}
     assert ports == {
-        "hub-Service-hub": FLOW.hub_port, "scheduler-Service-scheduler": Scheduler().port, "redis-Service-redis": 6379, "sync-api-Service-sync-api": SyncApi().port,
-    }  # fmt: skip
+        "hub-Service-hub": FLOW.hub_port,
+        "sync-api-Service-sync-api": SyncApi().port,
+        "scheduler-Service-scheduler": Scheduler().port,
+        "redis-Service-redis": 6379,
+    }
     assert OURS["hub-Deployment-hub-hub"]["ports"][0]["containerPort"] == FLOW.hub_port
 
 
