@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, Section] = {
     "connection": shape.CONNECTION,
     "hub": shape.HUB,
     "scheduler": shape.SCHEDULER,
+    "sync": shape.SYNC,
     "stream": shape.STREAM,
     "accepts": shape.ACCEPTS,
     "keep": shape.KEEP,

@@ -32,11 +32,15 @@ Schema = Mapping[str, Field]
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A named server. `url` is "embedded" or an address with its secret; the repr never shows the secret."""
+    """A named server. `url` is "embedded" or an address with its secret; the repr never shows the secret.
+
+    `aliases` are the names under which requests to the sync room's API may mean it; see `dataflow.aliases`.
+    """
 
     name: str
     kind: ConnectionKind
     url: str = field(repr=False)
+    aliases: tuple[str, ...] = ()
 
     @property
     def embedded(self) -> bool:
@@ -146,6 +150,14 @@ class Scheduler:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncApi:
+    """Where the HTTP API of the sync room listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 24104
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """The whole declared net.
 
@@ -162,6 +174,7 @@ class Flow:
     hub_host: str
     hub_port: int
     scheduler: Scheduler = field(default_factory=Scheduler)
+    sync: SyncApi = field(default_factory=SyncApi)
 
     @property
     def machine(self) -> str:
