@@ -246,7 +246,28 @@ S2CH: Final = _edge(
     least=Key("min_batch", Whole(1, 100_000), _LEAST, default_words=f"{LEAST_ROWS}, or `batch` where that is less"),
 )
 
-EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH})
+S2MONGO: Final = _edge(
+    "s2mongo",
+    "stream to MongoDB collection",
+    (
+        Key(
+            "to",
+            Text("<connection>.<collection>", r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z_][A-Za-z0-9_]*", "F117"),
+            "the target collection",
+            required=True,
+        ),
+        Key(
+            "database",
+            Text("the name of a database", r"[A-Za-z0-9_-]{1,63}"),
+            "the database of the collection",
+            default_words="the one in the connection's URL, else `dataflow`",
+        ),
+        Key("exclusive", Flag(), "nothing else writes to the collection or deletes from it", default=False),
+    ),
+    batch=(10_000, 1_000),
+)
+
+EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH, "s2mongo": S2MONGO})
 
 SCHEDULER: Final = Section(
     "the scheduler",
