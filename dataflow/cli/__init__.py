@@ -59,6 +59,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "resume": LazyCommand("dataflow.cli.edges:resume", "Let an edge that has paused itself go on."),
     "run": LazyCommand("dataflow.cli.edges:run", "Run an edge once, now."),
     "task": LazyCommand("scheduler.task_command:task", "List, show, run, pause, resume and remove tasks."),
+    "key": LazyCommand("dataflow.cli.key:key", "Make, list and revoke the API keys of a flow."),
+    "history": LazyCommand("dataflow.cli.history:history", "Show who changed what, when."),
     "hub": LazyCommand("message_hub.command:hub", "Run the message hub of a flow."),
     "worker": LazyCommand("workers.command:worker", "Run one worker of a flow."),
     "sync": LazyCommand("sync.command:sync", "Run the edges of a flow."),

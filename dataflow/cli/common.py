@@ -16,6 +16,7 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from dataflow.access import history
 from dataflow.connections import Resolved, resolve
 from dataflow.errors import UnknownName
 from dataflow.flow.load import load
@@ -106,6 +107,15 @@ class Site:
 
             self._mongo[connection] = connect_mongo(self.resolved.mongo[connection])
         return self._mongo[connection]
+
+    @property
+    def home(self) -> Client:
+        """The client of the Redis with what belongs to no stream: keys, history."""
+        return self.client(self.flow.home)
+
+    def note(self, what: str, subject: str, **facts: Any) -> None:
+        """Write a change that this person has made into the history."""
+        history.record(self.home, self.keys, history.person(), what, subject, **facts)
 
     def stream(self, name: str) -> Stream:
         """A stream of the flow. Raises UnknownName."""

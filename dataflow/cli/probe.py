@@ -14,7 +14,7 @@ from dataflow.cli.common import Site, flow_option, split_flow
 from dataflow.errors import DataflowError
 from dataflow.store.live import SILENT_AFTER_S, live
 
-KINDS: Final = ("hub", "scheduler", "sync", "worker")
+KINDS: Final = ("hub", "scheduler", "sync-api", "sync", "worker")
 TIMEOUT_S: Final = 5.0
 
 
@@ -28,17 +28,18 @@ class NotWell(DataflowError):
 def probe(words: tuple[str, ...], flow_path: Path | None) -> None:
     """Exit with 0 if a process of FLOW on this machine does its work.
 
-    KIND is hub, scheduler, sync or worker; a worker has a NAME. A hub and a scheduler answer that they are ready; the
-    others have sent a heartbeat within the last ten seconds, and everything in them has been set up.
+    KIND is hub, scheduler, sync-api, sync or worker; a worker has a NAME. The first three answer that they are ready;
+    the others have sent a heartbeat within the last ten seconds, and everything in them has been set up.
     """
     path, rest = split_flow(words, flow_path)
     kind, name = (rest[0], rest[-1]) if rest else ("", "")
     if kind not in KINDS or len(rest) != (2 if kind == "worker" else 1):
-        raise click.UsageError("name one of hub, scheduler, sync, worker NAME")
+        raise click.UsageError("name one of hub, scheduler, sync-api, sync, worker NAME")
     with Site(path) as site:
-        if kind in ("hub", "scheduler"):
-            url = site.resolved.hub_url if kind == "hub" else site.resolved.scheduler_url
-            _answers(f"{url}/readyz")
+        found = site.resolved
+        doors = {"hub": found.hub_url, "scheduler": found.scheduler_url, "sync-api": found.sync_url}
+        if kind in doors:
+            _answers(f"{doors[kind]}/readyz")
         else:
             _beats(site, kind, name)
 

@@ -31,7 +31,7 @@ STREAM_NAMES: Final = Names(
     _PART,
     _PART_RULE,
     frozenset(
-        {"alarms", "edge", "flow", "idem", "live", "marker", "run", "scheduler"}
+        {"access", "alarms", "edge", "flow", "idem", "live", "marker", "run", "scheduler"}
     ),  # they are keys beside the streams'
 )
 STEP_NAMES: Final = Names(

@@ -38,13 +38,15 @@ UNIT_FILES = sorted(
 )
 UNIT_FILES.remove(Path("sysusers.conf"))
 
-# What the installed flow has, asked of the installed program: its workers, and whether it has tasks.
+# What the installed flow has, asked of the installed program: its workers, and whether it has edges and tasks.
 ASK = """
 import sys
 from pathlib import Path
 from dataflow.flow.load import load
 flow = load(Path(sys.argv[1]))
-print(*(["dataflow-scheduler"] if flow.scheduled else []), *(f"dataflow-worker@{name}" for name in flow.workers))
+print(*(["dataflow-sync-api"] if flow.edges else []))
+print(*(["dataflow-scheduler"] if flow.scheduled else []))
+print(*(f"dataflow-worker@{name}" for name in flow.workers))
 """
 WRAPPER = """#!/bin/sh
 # The command `dataflow` with the addresses and the user of the services. Written by the installer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,9 @@ from redis.exceptions import ResponseError
 from werkzeug.exceptions import HTTPException
 
 from dataflow import __version__
+from dataflow.access.flask import guard, may, note, request_id
+from dataflow.access.gate import Denied, Gate
+from dataflow.access.scopes import OPEN, Need, needs
 from dataflow.errors import DataflowError, NotDeclared, OutcomeUnknown, ServerAway, ServerFull
 from dataflow.faults import show
 from dataflow.flow.spec import Edge
@@ -71,9 +75,11 @@ class Views:
         room = self._room
         room.follow()
         workers = [one.process for one in live(room.redis, room.keys) if one.kind == "sync"]
+        detailed = may("viewer")
         if not room.applied:
-            raise Refusal(503, f"not ready: flow {room.flow.name!r} is not applied; run `dataflow apply`")
-        return accepted({"sync": workers})
+            why = f": flow {room.flow.name!r} is not applied; run `dataflow apply`" if detailed else ""
+            raise Refusal(503, f"not ready{why}")
+        return accepted({"sync": workers} if detailed else {})
 
     def version(self) -> Response:
         """Which program, which flow."""
@@ -87,20 +93,37 @@ class Views:
 
     def _run(self, wish: Wish) -> Response:
         """Ask for a run. The answer is its id alone, or JSON for who asks for that."""
+        note(wish.edge.name)
         run = self._runs.ask(wish)
+        note(wish.edge.name, run=run)
         log.info("edge %s was asked to run", wish.edge.name, extra={"run": run})
         return accepted({"task_id": run, "edge": wish.edge.name}) if wants_json() else plain(run)
 
 
-def create_app(room: Room, runs: Runs) -> Flask:
-    """The application for one flow."""
+NEEDS: Final[Mapping[str, Need]] = {
+    "s2s": needs("operate"),
+    "s2ch": needs("operate"),
+    "run_edge": needs("operate"),
+    "get_result": needs("viewer"),
+    "edges": needs("viewer"),
+    "livez": OPEN,
+    "readyz": OPEN,
+    "version": needs("viewer"),
+}
+"""What each address asks of a key, by its name."""
+
+
+def create_app(room: Room, runs: Runs, *, keys_required: bool = False) -> Flask:
+    """The application for one flow. It asks for keys once the flow has had one, or from the start."""
     app = Flask("sync", static_folder=None, root_path=str(Path(__file__).parent))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.before_request(start_clock)
+    guard(app, Gate(lambda: (room.redis, room.keys), required=keys_required), NEEDS)
     for methods, rule, view in _routes(Views(room, runs)):
         for address in (rule, f"{rule}/"):
             app.add_url_rule(address, view.__name__, view, methods=methods)
     app.register_error_handler(Refusal, refused)
+    app.register_error_handler(Denied, _denied)
     app.register_error_handler(DataflowError, _dataflow_error)
     app.register_error_handler(ResponseError, _redis_error)
     app.register_error_handler(HTTPException, _http_error)
@@ -148,6 +171,12 @@ def _body() -> dict[str, Any]:
     return body.parse(request.get_data())
 
 
+def _denied(error: Denied) -> Response:
+    answer = refused(Refusal(error.status, str(error), **error.data))
+    answer.headers.update(error.headers)
+    return answer
+
+
 def _dataflow_error(error: DataflowError) -> Response:
     away = isinstance(error, ServerAway | OutcomeUnknown | ServerFull | NotDeclared)
     return (
@@ -171,5 +200,5 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    log.error("a request failed", exc_info=error)
+    log.error("a request failed", exc_info=error, extra={"request": request_id()})
     return refused(Refusal(500, "the sync API has failed; see its log"))

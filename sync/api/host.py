@@ -20,11 +20,13 @@ class Host:
     Args:
         path: the flow file.
         waiters: requests that may wait for a result at the same time.
+        keys_required: ask for an API key even while the flow has none.
 
     Raises FlowError, NotRunning.
     """
 
-    def __init__(self, path: Path, waiters: int) -> None:
+    def __init__(self, path: Path, waiters: int, *, keys_required: bool = False) -> None:
+        self._keys_required = keys_required
         self._room = Room(path)
         url = self._room.resolved.redis[self._room.flow.home]
         self._hints = HintSender(broker_url(url), queue_of(self._room.flow.name))
@@ -33,7 +35,7 @@ class Host:
     @cached_property
     def app(self) -> Flask:
         """The application."""
-        return create_app(self._room, self._runs)
+        return create_app(self._room, self._runs, keys_required=self._keys_required)
 
     def close(self) -> None:
         """Let go of all servers."""

@@ -31,10 +31,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         bind: host:port.
         processes, threads: how many requests can be in hand: processes x threads. Half of the threads may wait for
             results; the others always answer at once.
+        keys_required: ask for an API key even while the flow has none.
     """
 
-    def __init__(self, path: Path, bind: str, processes: int, threads: int) -> None:
+    def __init__(self, path: Path, bind: str, processes: int, threads: int, *, keys_required: bool) -> None:
         self._path = path
+        self._keys_required = keys_required
         self._waiters = max(1, threads // 2)
         self._host: Host | None = None
         end_with_parent = dies_with_parent(signal.SIGTERM)
@@ -59,7 +61,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Any:
         """Called by gunicorn in each process: make the application, with connections of its own."""
-        self._host = Host(self._path, self._waiters)
+        self._host = Host(self._path, self._waiters, keys_required=self._keys_required)
         return self._host.app
 
     def _leave(self) -> None:

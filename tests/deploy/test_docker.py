@@ -17,7 +17,7 @@ import yaml
 from dataflow.cli import COMMANDS
 from dataflow.clickhouse.address import ServerAddress
 from dataflow.flow.load import load
-from dataflow.flow.spec import Scheduler
+from dataflow.flow.spec import Scheduler, SyncApi
 from dataflow.settings import PREFIX, Settings
 from dataflow.testing.servers import RedisServer
 from tests.deploy.units import ROOT
@@ -60,8 +60,8 @@ def test_the_linter_has_nothing_to_say() -> None:
 
 def test_the_image_runs_as_a_user_without_rights_and_holds_every_package() -> None:
     assert re.search(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = {name.partition(".")[0] for name in packages}
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    rooms = {pattern.rstrip("*") for pattern in setup["packages"]["find"]["include"]}
     assert set(re.findall(r"^COPY (\w+) /source/", DOCKERFILE, re.MULTILINE)) == rooms
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert {f"!{name}/" for name in rooms} <= set(ignored)
@@ -117,7 +117,7 @@ def test_the_example_flow_is_served_whole() -> None:
     flow = load(WATER)
     workers = {service["command"][2] for service in OURS.values() if service["command"][0] == "worker"}
     assert workers == set(flow.workers)
-    assert {"apply", "hub", "sync", "scheduler"} <= set(OURS)
+    assert {"apply", "hub", "sync", "sync-api", "scheduler"} <= set(OURS)
 
 
 def test_ports_are_the_defaults_and_reached_from_this_machine_alone() -> None:
@@ -125,10 +125,11 @@ def test_ports_are_the_defaults_and_reached_from_this_machine_alone() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {
         "hub": [f"127.0.0.1:{flow.hub_port}:{flow.hub_port}"],
+        "sync-api": [f"127.0.0.1:{SyncApi().port}:{SyncApi().port}"],
         "scheduler": [f"127.0.0.1:{Scheduler().port}:{Scheduler().port}"],
     }
     exposed = re.search(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)
-    assert exposed and exposed[1].split() == [str(flow.hub_port), str(Scheduler().port)]
+    assert exposed and exposed[1].split() == [str(flow.hub_port), str(Scheduler().port), str(SyncApi().port)]
 
 
 def test_variables_are_ones_that_we_read(docker: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from dataflow.cli import COMMANDS
 from dataflow.flow.load import load
-from dataflow.flow.spec import Scheduler
+from dataflow.flow.spec import Scheduler, SyncApi
 from dataflow.settings import PREFIX, Settings
 from dataflow.store.keys import Keys
 from tests.deploy.units import ROOT
@@ -51,7 +51,7 @@ CONTAINERS = {
     for container in [*pod.get("initContainers", []), *pod["containers"]]
 }
 OURS = {name: container for name, container in CONTAINERS.items() if container["image"] == "dataflow"}
-STOP_S = {"hub": 20, "sync": 35, "scheduler": 20, "worker": 300}
+STOP_S = {"hub": 20, "sync-api": 20, "sync": 35, "scheduler": 20, "worker": 300}
 
 
 def _parses(arguments: list[str]) -> None:
@@ -100,14 +100,17 @@ def test_pods_get_the_time_they_need(name: str) -> None:
 def test_the_example_flow_is_served_whole() -> None:
     commands = [container["args"] for container in OURS.values()]
     assert {words[2] for words in commands if words[0] == "worker"} == set(FLOW.workers)
-    assert {"apply", "hub", "sync", "scheduler"} <= {words[0] for words in commands}
+    assert {"apply", "hub", "sync", "sync-api", "scheduler"} <= {words[0] for words in commands}
 
 
 def test_ports_are_the_defaults() -> None:
     ports = {name: one["spec"]["ports"][0]["port"] for name, one in DOCUMENTS.items() if one["kind"] == "Service"}
     assert ports == {
-        "hub-Service-hub": FLOW.hub_port, "scheduler-Service-scheduler": Scheduler().port, "redis-Service-redis": 6379,
-    }  # fmt: skip
+        "hub-Service-hub": FLOW.hub_port,
+        "sync-api-Service-sync-api": SyncApi().port,
+        "scheduler-Service-scheduler": Scheduler().port,
+        "redis-Service-redis": 6379,
+    }
     assert OURS["hub-Deployment-hub-hub"]["ports"][0]["containerPort"] == FLOW.hub_port
 
 

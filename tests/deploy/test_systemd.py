@@ -23,12 +23,13 @@ from tests.deploy.conftest import Install
 from tests.deploy.units import COMMON, SYSTEMD, UNITS, Unit, read_environment, relocated, start
 
 EXPOSURE = 20  # tenths: what systemd calls OK ends at 4.9
-STOP_S = {"hub": 20, "sync": 35, "scheduler": 20, "worker": 300}
+STOP_S = {"hub": 20, "sync-api": 20, "sync": 35, "scheduler": 20, "worker": 300}
 """What the programs themselves allow for work in hand."""
 FLOW = """
 flow: deployed
 hub: {{port: {hub}}}
 scheduler: {{port: {scheduler}}}
+sync: {{port: {sync}}}
 streams:
   meter.stream_in:
     accepts: {{task_for: t, function_type: f}}
@@ -167,14 +168,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def deployment(
     install: Install, tmp_path: Path, own_redis: RedisServer, own_clickhouse: ClickHouseServer, mongo: MongoServer
 ) -> Iterator[tuple[Deployment, dict[str, int]]]:
-    ports = {"hub": free_port(), "scheduler": free_port()}
+    ports = {"hub": free_port(), "scheduler": free_port(), "sync": free_port()}
     flow = tmp_path / "flow"
     flow.mkdir()
     (flow / "flow.yml").write_text(FLOW.format(**ports))
     (flow / "steps.py").write_text(STEPS)
     done = install("--flow", flow)
     assert done.returncode == 0, done.stderr
-    assert "dataflow-scheduler dataflow-worker@double" in done.stdout
+    assert "dataflow-sync-api dataflow-scheduler dataflow-worker@double" in done.stdout
     root = tmp_path / "root"
     (root / "var/lib/dataflow").mkdir(parents=True)
     (root / "etc/dataflow/dataflow.env").write_text(
@@ -193,20 +194,22 @@ def test_the_installed_services_carry_messages_and_end_in_good_order(
     services.apply()
     before = _files(services.root)
     services.start("dataflow-sync")
+    services.start("dataflow-sync-api")
     services.start("dataflow-scheduler")
     services.start("dataflow-worker@", "double")
     services.start("dataflow-hub")
     eventually("the hub is ready", lambda: _ready(ports["hub"]))
+    eventually("the sync API is ready", lambda: _ready(ports["sync"]))
     eventually("the scheduler is ready", lambda: _ready(ports["scheduler"]))
     sent = [{"rec_id": str(n), "task_for": "t", "function_type": "f", "n": n} for n in range(20)]
     httpx.post(f"http://127.0.0.1:{ports['hub']}/message_hub/", json=sent, trust_env=False).raise_for_status()
     target = warehouse.connect(own_clickhouse.writer_url)
     eventually("all rows", lambda: _rows(target) == [{"n": 20, "total": 380}])
     assert '"deployed"' in services.tool("status", "--json")
-    for words in (["hub"], ["scheduler"], ["sync"], ["worker", "double"]):
+    for words in (["hub"], ["scheduler"], ["sync-api"], ["sync"], ["worker", "double"]):
         services.tool("probe", *words)
     assert _files(services.root) == before, "services write to their state folder alone"
-    for name in ("dataflow-hub", "dataflow-worker@", "dataflow-scheduler", "dataflow-sync"):
+    for name in ("dataflow-hub", "dataflow-sync-api", "dataflow-worker@", "dataflow-scheduler", "dataflow-sync"):
         process = services.running[name]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0, f"{name}: {services.logs()}"
