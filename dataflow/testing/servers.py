@@ -213,6 +213,11 @@ class ClickHouseServer:
         return self._running().pid
 
     @property
+    def running(self) -> bool:
+        """Whether its process lives; a frozen one does."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def folder(self) -> Path:
         """Its data folder, log included. Only inside the context."""
         if self._folder is None:
