@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -120,6 +121,14 @@ class RedisServer:
         """Let it go on after `freeze`."""
         self._running().send_signal(signal.SIGCONT)
 
+    def fill_disk(self) -> None:
+        """Let every write to a file fail from now on, as on a full disk."""
+        _limit_files(self.pid, 1)
+
+    def free_disk(self) -> None:
+        """Let it write again."""
+        _limit_files(self.pid, resource.RLIM_INFINITY)
+
     def _start_on(self, port: int) -> bool:
         """Start on one port; False if the program ended, as it does when the port is taken."""
         command = redis_server.RedisCommand(self.binary, port, self.folder, self.settings)
@@ -130,7 +139,7 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=dies_with_parent(signal.SIGKILL),
+                preexec_fn=_arranged(),
             )
         deadline = time.monotonic() + _START_S
         while self._process.poll() is None and time.monotonic() < deadline:
@@ -254,6 +263,14 @@ class ClickHouseServer:
         """Let it go on after `freeze`."""
         self._running().send_signal(signal.SIGCONT)
 
+    def fill_disk(self) -> None:
+        """Let every write to a file fail from now on, as on a full disk."""
+        _limit_files(self.pid, 1)
+
+    def free_disk(self) -> None:
+        """Let it write again."""
+        _limit_files(self.pid, resource.RLIM_INFINITY)
+
     def _start_on(self, port: int) -> bool:
         config = self.folder / "config.xml"
         config.write_text(_CLICKHOUSE_CONFIG.format(folder=self.folder, host=redis_server.HOST, port=port))
@@ -267,7 +284,7 @@ class ClickHouseServer:
                 stderr=output,
                 cwd=self.folder,
                 start_new_session=True,
-                preexec_fn=dies_with_parent(signal.SIGKILL),
+                preexec_fn=_arranged(),
             )
         deadline = time.monotonic() + _CLICKHOUSE_START_S
         while self._process.poll() is None and time.monotonic() < deadline:
@@ -336,6 +353,22 @@ def clickhouse_binary() -> Path | None:
     places = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/usr/local/bin"
     found = shutil.which("clickhouse-server", path=places) or shutil.which("clickhouse", path=places)
     return Path(found) if found else None
+
+
+def _arranged() -> Callable[[], None]:
+    """A server ends with us, and takes a failing write as an error instead of a signal that kills it."""
+    dies = dies_with_parent(signal.SIGKILL)
+
+    def arrange() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        dies()
+
+    return arrange
+
+
+def _limit_files(pid: int, most_bytes: int) -> None:
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 
 
 def _clickhouse_answers(port: int) -> bool:
