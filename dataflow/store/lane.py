@@ -52,7 +52,8 @@ class Lease:
     """The right to run a lane, and where the lane stood when it was given.
 
     `paused` is the reason of a pause, "" for none. Up to and with the entry `bury_to` ("" for none) an operator has
-    said that refused rows may be buried however many they are.
+    said that refused rows may be buried however many they are. Up to and with `doubt_to` ("" for none) the target may
+    have entries of which the source has forgotten that it sent them: its server was started anew.
     """
 
     nonce: str
@@ -63,6 +64,11 @@ class Lease:
     paused: str
     bury_to: bytes
     open: Frozen | None
+    doubt_to: bytes = b""
+
+    def doubts(self, batch: Frozen) -> bool:
+        """Whether the target may have entries of this batch under another identity."""
+        return bool(self.doubt_to) and id_order(batch.first) <= id_order(self.doubt_to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ class Lane:
             dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
         """
         args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position(), dead_holder, self._stream]
-        answer = script("lease").run(self._redis, [self._state], args)
+        answer = script("lease").run(self._redis, [self._state, self._at.stream], args)
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())
         if answer[0] == b"ELSEWHERE":
@@ -152,8 +158,10 @@ class Lane:
                 f"edge {self._edge!r} has not let go of stream {answer[1].decode()!r}: let it finish there with the "
                 f"former flow file, or drop what waits there with `dataflow release {self._edge}`"
             )
-        _, lineage, epoch, seq, position, paused, bury_to, *batch = answer
-        return Lease(nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch))
+        _, lineage, epoch, seq, position, paused, bury_to, *batch, doubt_to = answer
+        return Lease(
+            nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch), doubt_to
+        )
 
     def extend(self, lease: Lease, lease_ms: int) -> bool:
         """Let the lease last `lease_ms` from now on. False, and nothing was changed, if it is another's by now."""

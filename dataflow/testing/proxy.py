@@ -22,7 +22,7 @@ slow        request and answer pass a few bytes at a time
 
 FAULTS: tuple[Fault, ...] = ("cut-before", "cut-inside", "cut-after", "swallow", "stall", "slow")
 
-_SLOW_BYTES = 512
+_SLOW_BYTES = 2048
 _SLOW_S = 0.01
 _CONNECT_S = 5.0
 

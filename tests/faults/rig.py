@@ -1,8 +1,8 @@
 """A whole flow of real processes and servers, built for breaking: each cell of the matrix strikes it once.
 
 The flow is the one of `make chaos`: a worker, an edge between streams, another worker, two tables; one of the edges
-runs by a schedule, if that is asked for. Every process is a child of a supervisor of this process, which starts it again
-at once. Every server is reached through a proxy.
+runs by a schedule, if that is asked for. Every process is a child of a supervisor of this process, which starts it
+again at once. Every server is reached through a proxy.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Rig:
         self._scheduled = scheduled
         self._stack = ExitStack()
         self._next = 0
+        self.accepted = 0
         self.faults = Faults(folder / "faults")
 
     def __enter__(self) -> Rig:
@@ -133,6 +134,7 @@ class Rig:
                     for i in range(first, self._next)
                 ]
             )
+        self.accepted = self._next
         return range(first, self._next)
 
     @contextmanager
@@ -160,26 +162,31 @@ class Rig:
         ends = time.monotonic() + seconds
         self.until("the time is over", lambda: time.monotonic() >= ends)
 
-    def in_a_while(self, act: Callable[[], None]) -> None:
-        """Do something when everyone has lost patience: later than a call to a server waits."""
-        timer = threading.Timer(BEYOND_PATIENCE_S, act)
-        timer.daemon = True
+    @contextmanager
+    def stalled(self, proxy: Proxy) -> Iterator[None]:
+        """Let a stall last while the flow waits, for longer than any call to a server does."""
+        timer = threading.Timer(BEYOND_PATIENCE_S, proxy.release)
         timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            proxy.release()
 
     def until(self, what: str, holds: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Keep the processes up until something holds; fail with its name, and the logs, if it does not."""
         deadline = time.monotonic() + timeout_s
         while not holds():
             self._supervisor.tick()
-            assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}\n{self._left()}\n{self._logs()}"
+            assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}\n{self.left()}\n{self._logs()}"
             time.sleep(0.03)
 
     def assert_whole(self) -> None:
         """Wait until all that was ever sent has arrived, and check that it is there once, and that the books agree."""
-        self.until("everything has arrived", lambda: not self._left())
+        self.until("everything has arrived", lambda: not self.left())
         expected = {n: 1 for n in range(self._next) if n % 97 != 5}
-        assert self._rows("doubled") == expected
-        assert self._rows("graded") == {n: 1 for n in expected if not is_refused(n)}
+        assert self.rows("doubled") == expected
+        assert self.rows("graded") == {n: 1 for n in expected if not is_refused(n)}
         drifts = [finding for finding in self._audit() if finding.state not in ("ok", "note")]
         assert drifts == []
 
@@ -213,7 +220,8 @@ class Rig:
 
     # what is there
 
-    def _left(self) -> str:
+    def left(self) -> str:
+        """What has not arrived, in words; "" if all has."""
         try:
             views = read_streams(self.flow, {"main": self.client})
         except DataflowError as error:
@@ -224,7 +232,8 @@ class Rig:
             if view.books.length or any(group.waiting for group in view.groups)
         )
 
-    def _rows(self, table: str) -> dict[int, int]:
+    def rows(self, table: str) -> dict[int, int]:
+        """Message -> how many rows a table has of it."""
         rows = self._warehouse.rows(f"SELECT n, count() AS rows FROM {table} GROUP BY n ORDER BY n LIMIT 1000000")
         return {int(row["n"]): int(row["rows"]) for row in rows}
 

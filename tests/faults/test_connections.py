@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from dataflow.store.script import script
-from dataflow.testing.proxy import FAULTS, Fault
+from dataflow.testing.proxy import FAULTS, Fault, Proxy
 from tests.faults.rig import Rig
 
 pytestmark = pytest.mark.acceptance
@@ -30,19 +30,17 @@ REQUESTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("step", REQUESTS)
 def test_a_connection_to_redis_breaks(step: str, fault: Fault, rig: Rig) -> None:
-    rig.redis_proxy.arm(fault, REQUESTS[step])
-    if fault == "stall":
-        rig.in_a_while(rig.redis_proxy.release)
-    rig.send()
-    rig.until(f"the {fault} has happened", lambda: rig.redis_proxy.struck)
-    rig.assert_whole()
+    _break(rig, rig.redis_proxy, fault, REQUESTS[step])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_connection_to_clickhouse_breaks(fault: Fault, rig: Rig) -> None:
-    rig.clickhouse_proxy.arm(fault, b"INSERT INTO")
-    if fault == "stall":
-        rig.in_a_while(rig.clickhouse_proxy.release)
-    rig.send()
-    rig.until(f"the {fault} has happened", lambda: rig.clickhouse_proxy.struck)
-    rig.assert_whole()
+    _break(rig, rig.clickhouse_proxy, fault, b"INSERT INTO")
+
+
+def _break(rig: Rig, proxy: Proxy, fault: Fault, within: bytes) -> None:
+    proxy.arm(fault, within)
+    with rig.stalled(proxy):
+        rig.send()
+        rig.until(f"the {fault} has happened", lambda: proxy.struck)
+        rig.assert_whole()

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.acceptance
     [
         ("tick", "before"),  # the tick has not fired: the successor makes up for it
         ("tick", "after"),  # it has fired and nobody was told: the hint is sent again
-        ("hint", "before"),  # the same, a step later
         ("hint", "after"),  # the run goes on without a scheduler, and the successor learns its outcome
     ],
 )

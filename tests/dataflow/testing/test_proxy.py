@@ -60,16 +60,19 @@ def test_a_connection_cut_after_the_request_may_have_been_in_time(client: Client
 
 
 def test_slowly_everything_arrives(client: Client, proxy: Proxy) -> None:
-    value = b"x" * 10_000
+    value = b"x" * 20_000
     proxy.arm("slow", b"SET")
     assert call(client, "SET", "n", value) == b"OK"
     assert proxy.struck and call(client, "GET", "n") == value
 
 
 def test_a_server_that_is_away_breaks_the_connection() -> None:
-    with Proxy("127.0.0.1", free_port()) as proxy, connect(f"redis://127.0.0.1:{proxy.port}/0") as client:
-        with pytest.raises((ServerAway, OutcomeUnknown)):
-            call(client, "PING")
+    with (
+        Proxy("127.0.0.1", free_port()) as proxy,
+        connect(f"redis://127.0.0.1:{proxy.port}/0") as client,
+        pytest.raises((ServerAway, OutcomeUnknown)),
+    ):
+        call(client, "PING")
 
 
 def test_every_fault_is_listed() -> None:
