@@ -113,6 +113,22 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def log_bytes(self) -> int:
+        """Length of the append-only file: where a cut would lose what follows. Every answered write is before it."""
+        return self._append_only_file().stat().st_size
+
+    def restart_cut_at(self, log_bytes: int) -> None:
+        """Crash, lose what was written after a length of `log_bytes`, and start: as after a loss of power."""
+        self.kill()
+        with self._append_only_file().open("r+b") as file:
+            file.truncate(log_bytes)
+        self.start()
+
+    def _append_only_file(self) -> Path:
+        """The file that is written to now; from Redis 7 on it has a folder of its own."""
+        found = [*self.folder.glob("appendonlydir/*.incr.aof"), *self.folder.glob("appendonly.aof")]
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
+
     def freeze(self) -> None:
         """Let it stand still (SIGSTOP): connections stay open and nothing is answered."""
         self._running().send_signal(signal.SIGSTOP)

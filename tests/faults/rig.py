@@ -218,7 +218,33 @@ class Rig:
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
+    @contextmanager
+    def frozen(self, *rooms: str) -> Iterator[None]:
+        """Rooms stand still, with all their processes."""
+        groups = [process for name in rooms for process in self._below(self.pid(name) or 0)]
+        for pid in groups:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in groups:
+                os.kill(pid, signal.SIGCONT)
+
+    @staticmethod
+    def _below(pid: int) -> list[int]:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
     # what is there
+
+    @property
+    def hub_url(self) -> str:
+        """Where the hub is."""
+        return self._addresses.hub
+
+    def memory(self) -> int:
+        """Bytes that Redis uses."""
+        return int(self.client.info("memory")["used_memory"])
 
     def left(self) -> str:
         """What has not arrived, in words; "" if all has."""

@@ -1,4 +1,4 @@
-"""A server is killed, stopped, frozen for longer than every time-out, or finds its disk full, while messages flow.
+"""A server is killed, stopped, frozen for longer than every time-out, or finds its disk or memory full, under load.
 
 Required of each cell: nothing but waiting. Everything that the hub accepted is in both tables once or among the dead
 letters, and the audit agrees.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from dataflow.client import Hub, HubBusy
+from dataflow.errors import OutcomeUnknown, ServerAway
+from dataflow.store.redis import call
 from tests.faults.rig import Rig
 
 pytestmark = pytest.mark.acceptance
@@ -71,3 +74,17 @@ def test_mongodb_is_struck_and_the_schedule_goes_on(how: str, scheduled_rig: Rig
     rig.until("wishes are followed again", lambda: rig.state() == "paused")
     rig.wish("running")
     rig.until("both ways", lambda: rig.state() == "running")
+
+
+def test_redis_at_its_memory_limit_drains_and_refuses_nothing_that_it_had_accepted(rig: Rig) -> None:
+    with rig.frozen("worker.double", "worker.score", "sync"):
+        rig.send(500)
+        call(rig.client, "CONFIG", "SET", "maxmemory", int(rig.memory() * 0.98))
+    try:
+        with Hub(rig.hub_url, timeout_s=5, patience_s=0) as hub, pytest.raises((ServerAway, OutcomeUnknown, HubBusy)):
+            hub.send({"rec_id": "x", "task_for": "chaos", "function_type": "double", "client": 0, "n": 0})
+        rig.until("all that was there has arrived, the limit still in force", lambda: not rig.left())
+    finally:
+        call(rig.client, "CONFIG", "SET", "maxmemory", 0)
+    rig.send()
+    rig.assert_whole()
