@@ -19,7 +19,7 @@ from dataflow.errors import DataflowError, OutcomeUnknown, ServerAway
 BATCH = 25
 PAUSE_S = 0.1
 """Between two requests of a client."""
-REPEAT_EVERY = 20
+REPEAT_EVERY = 5
 """Every so many requests, one that was accepted is sent again, as a client does that has lost the answer."""
 
 _TIMEOUT_S = 4.0
