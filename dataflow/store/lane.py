@@ -17,9 +17,13 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from dataflow.errors import DataflowError, Fenced, NotDeclared, StreamFull
+from dataflow.ids import mid_time_ms, request_id
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
+
+CLOCK_SKEW_MS: Final = 5000
+"""By how much the clock of a door may be ahead of the one of Redis."""
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -52,8 +56,8 @@ class Lease:
     """The right to run a lane, and where the lane stood when it was given.
 
     `paused` is the reason of a pause, "" for none. Up to and with the entry `bury_to` ("" for none) an operator has
-    said that refused rows may be buried however many they are. Up to and with `doubt_to` ("" for none) the target may
-    have entries of which the source has forgotten that it sent them: its server was started anew.
+    said that refused rows may be buried however many they are. Of messages born up to `doubt_ms` the source may have
+    forgotten that it sent them: its server was started anew.
     """
 
     nonce: str
@@ -64,11 +68,22 @@ class Lease:
     paused: str
     bury_to: bytes
     open: Frozen | None
-    doubt_to: bytes = b""
+    doubt_ms: int = 0
 
-    def doubts(self, batch: Frozen) -> bool:
-        """Whether the target may have entries of this batch under another identity."""
-        return bool(self.doubt_to) and id_order(batch.first) <= id_order(self.doubt_to)
+    def doubts(self, ids: Sequence[bytes], mids: Sequence[bytes]) -> bool:
+        """Whether the target may have some of these messages under another identity.
+
+        A message that a worker or an edge has made once more is a new entry, so its birth counts and not its entry.
+        """
+        if not self.doubt_ms:
+            return False
+        if max(mids) < b"8":  # the ids that our doors give, in order of time, all of one length
+            return min(mids) < request_id(self.doubt_ms + CLOCK_SKEW_MS)[:10].encode() + b"~"
+        return any(self._doubts(id_, mid.decode(errors="replace")) for id_, mid in zip(ids, mids, strict=True))
+
+    def _doubts(self, id_: bytes, mid: str) -> bool:
+        born_ms = mid_time_ms(mid)
+        return id_order(id_)[0] <= self.doubt_ms if born_ms is None else born_ms <= self.doubt_ms + CLOCK_SKEW_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +165,7 @@ class Lane:
             dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
         """
         args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position(), dead_holder, self._stream]
-        answer = script("lease").run(self._redis, [self._state, self._at.stream], args)
+        answer = script("lease").run(self._redis, [self._state], args)
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())
         if answer[0] == b"ELSEWHERE":
@@ -158,9 +173,9 @@ class Lane:
                 f"edge {self._edge!r} has not let go of stream {answer[1].decode()!r}: let it finish there with the "
                 f"former flow file, or drop what waits there with `dataflow release {self._edge}`"
             )
-        _, lineage, epoch, seq, position, paused, bury_to, *batch, doubt_to = answer
+        _, lineage, epoch, seq, position, paused, bury_to, *batch, doubt_ms = answer
         return Lease(
-            nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch), doubt_to
+            nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch), doubt_ms
         )
 
     def extend(self, lease: Lease, lease_ms: int) -> bool:

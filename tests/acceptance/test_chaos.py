@@ -25,6 +25,6 @@ def test_a_short_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
     line = LINE.fullmatch(done.stdout)
     assert line is not None, done.stdout
     kills, accepted, delivered, dead = map(int, line.groups())
-    assert kills >= 5 and accepted >= 500 and delivered + dead == accepted and dead >= accepted // 200
+    assert kills >= 4 and accepted >= 100 and delivered + dead == accepted and dead > 0
     assert "audit: clean" in done.stderr
     assert list(tmp_path.iterdir()) == [], "a clean run leaves nothing behind"

@@ -1,6 +1,6 @@
 -- Take or keep the lease of an edge's lane and learn where the lane stands.
 --
--- KEYS  1 lane  2 stream that the lane reads
+-- KEYS  1 lane
 -- ARGV  1 nonce of the runner  2 lease (ms)  3 a fresh lineage, used if the lane has none  4 least epoch (0: any)
 --       5 position to start from, used if the lane has none  6 nonce of a holder known to be dead, '' for none
 --       7 name of the source stream
@@ -8,10 +8,10 @@
 --       | {'OK', lineage, epoch, seq, position, pause reason,
 --        id up to which refused rows may be buried however many they are, and of the open batch, '' if none:
 --        seq, digest, first, last, count, verdict, frozen_ms; and last
---        id up to which the target may have what the source has forgotten, '' if there is no such id}
+--        the time (ms) up to which messages were born that the target may have and the source may have forgotten}
 -- Taking over raises the epoch, which shuts the former runner out of freeze, settle and (by handshake) the target.
--- A server that was started anew since the last lease may have lost its last writes: batches of what it still holds may
--- have been frozen, applied and settled without a trace.
+-- A server that was started anew since the last lease may have lost its last writes: messages that it still holds, here
+-- or further up the flow, may have come through here, been applied and settled without a trace.
 local lane, nonce, least = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local now = now_ms()
 local state = as_table(redis.call('HGETALL', lane))
@@ -21,10 +21,8 @@ if state.nonce and state.nonce ~= nonce and state.nonce ~= ARGV[6] and held_unti
   return {'HELD', held_until - now, state.nonce}
 end
 
-local doubt_to, run = state.doubt_to or '', redis.call('INFO', 'server'):match('run_id:(%w+)') or ''
-if state.source_run ~= run then
-  doubt_to = redis.call('TYPE', KEYS[2])['ok'] == 'stream' and last_generated(KEYS[2]) or ''
-end
+local doubt_ms, run = tonumber(state.doubt_ms or '0'), redis.call('INFO', 'server'):match('run_id:(%w+)') or ''
+if state.source_run ~= run then doubt_ms = now end
 
 permit(lane)
 local epoch = tonumber(state.epoch or '0')
@@ -33,8 +31,8 @@ if not state.lineage then
   state.lineage, state.seq, state.position = ARGV[3], '0', ARGV[5]
   redis.call('HSET', lane, 'lineage', state.lineage, 'seq', '0', 'position', state.position, 'stream', ARGV[7])
 end
-if state.source_run ~= run then redis.call('HSET', lane, 'source_run', run, 'doubt_to', doubt_to) end
+if state.source_run ~= run then redis.call('HSET', lane, 'source_run', run, 'doubt_ms', doubt_ms) end
 redis.call('HSET', lane, 'nonce', nonce, 'epoch', epoch, 'until_ms', now + tonumber(ARGV[2]))
 return {'OK', state.lineage, epoch, state.seq, state.position, state.paused or '', state.bury_to or '',
   state.open_seq or '', state.open_digest or '', state.open_first or '', state.open_last or '',
-  state.open_count or '', state.open_verdict or '', state.open_frozen_ms or '', doubt_to}
+  state.open_count or '', state.open_verdict or '', state.open_frozen_ms or '', doubt_ms}

@@ -86,11 +86,6 @@ local function as_table(flat)
   return result
 end
 
--- The greatest id that a stream ever had.
-local function last_generated(stream)
-  return as_table(redis.call('XINFO', 'STREAM', stream))['last-generated-id']
-end
-
 -- The consumer groups that exist on a stream: name -> XINFO fields.
 local function groups_of(stream)
   local result = {}

@@ -9,7 +9,7 @@ How a batch that was applied before is recognised (`mode`):
 | none | any other table, if the edge says `delivery: at_least_once` | not at all |
 
 A batch in doubt for ten minutes is looked up in mode `token` too, where there is a `_mid`: the table forgets blocks. So
-are entries that were in the source when its server was started anew: it may have forgotten that it sent them.
+are messages that are older than the last start of the source's server: it may have forgotten that it sent them.
 A batch is one INSERT, and as such all or nothing (per partition). Only where messages lack fields whose columns have
 a DEFAULT is it several, each with a token of its own; after an interruption the rest follows with the next attempt.
 """

@@ -7,6 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from dataflow.ids import request_id
+from dataflow.store.lane import CLOCK_SKEW_MS
 from dataflow.testing.servers import ClickHouseServer, RedisServer
 from tests.sync.sinks.clickhouse.tcp_lab import TcpLab
 
@@ -67,8 +69,13 @@ def test_a_server_that_was_not_started_anew_is_believed(lab: TcpLab) -> None:
     """Nothing is looked up that need not be: the table may be large."""
     lab.fill(3)
     assert lab.run().state == "empty"  # everything that was there when the edge first ran was in doubt
-    source = lab.source()
-    lease = source.acquire("nonce", 1000, "")
-    lab.fill(3)
-    ids, _ = source.read(lease.position, 10)
-    assert lease.doubt_to != b"" and lease.doubt_to < ids[0]
+    lease = lab.source().acquire("nonce", 1000, "")
+    again = lab.source().acquire("nonce", 1000, "")
+    assert lease.doubt_ms == again.doubt_ms > 0
+    older, younger = lease.doubt_ms - 1, lease.doubt_ms + CLOCK_SKEW_MS + 1
+    entry = b"%d-0" % younger
+    for mid in ("{}-0", "{}-0.forward.0"):
+        assert lease.doubts([entry], [mid.format(request_id(older)).encode()]), "made once more of an old message"
+        assert not lease.doubts([entry], [mid.format(request_id(younger)).encode()])
+    assert lease.doubts([entry], [b"a.stream_in/%d-0" % older]) and not lease.doubts([entry], [b"a.stream_in/" + entry])
+    assert lease.doubts([b"%d-0" % older], [b"m1"]) and not lease.doubts([entry], [b"m1"])
