@@ -372,7 +372,7 @@ def _batch(lease: Lease, work: _Work) -> Batch:
     frozen = work.frozen
     return Batch(
         lease.lineage, frozen.seq, frozen.digest, lease.epoch, lease.nonce, work.ids, work.rows, frozen.frozen_ms,
-        work.resent,
+        work.resent, lease.doubts(work.ids, [row[1] for row in work.rows]),
     )  # fmt: skip
 
 

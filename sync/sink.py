@@ -88,7 +88,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence."""
+    """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence.
+
+    resent: it was frozen by an earlier run, and perhaps sent. in_doubt: the source's server was started anew, and may
+    have forgotten that it sent entries of this batch, under another identity. A target that remembers batches finds
+    that out by itself.
+    """
 
     lineage: str
     seq: int
@@ -99,6 +104,7 @@ class Batch:
     rows: Sequence[Row]
     frozen_ms: int
     resent: bool
+    in_doubt: bool = False
 
     @property
     def token(self) -> str:
