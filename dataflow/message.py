@@ -29,7 +29,7 @@ from dataflow.faults import find_faults, missing, name_fault, show
 from dataflow.flow.spec import Schema
 from dataflow.ids import child_id, extend_path, foreign_id, message_id, mid_time_ms, parent_id, request_id
 from dataflow.limits import MAX_FIELDS, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES
-from dataflow.scalars import Read, Write, plain, read_int, reader, write_column, writers
+from dataflow.scalars import Read, Write, plain, read_column, read_int, reader, write_column, writers
 
 __all__ = [
     "ATTEMPT",
@@ -177,6 +177,38 @@ class Codec:
         elif shape.lacking:
             raise InvalidMessage([missing(0, name, self._schema[name]) for name in shape.lacking])
         return Decoded(mid or None, path, attempt, message)
+
+    def decode_all(self, rows: Sequence[Sequence[bytes]]) -> list[Decoded] | None:
+        """Read many entries as `decode` does, several times faster. None where they must be read one by one.
+
+        That is: when they have not all the same names in the same order, hold nulls or line breaks, or one of them is
+        at fault.
+        """
+        try:
+            return self._decode_alike(rows)
+        except _REFUSALS:
+            return None
+
+    def _decode_alike(self, rows: Sequence[Sequence[bytes]]) -> list[Decoded]:
+        """Column by column; any entry that is not like the others, or unusual, makes it raise."""
+        columns = list(zip(*rows, strict=True))
+        names = tuple(column[0] for column in columns[::2])
+        if any(column.count(name) < len(rows) for name, column in zip(names, columns[::2], strict=True)):
+            raise ValueError("other names")
+        shape = self._read_shape(names)
+        if shape.null_at is not None or shape.lacking or shape.absent:
+            raise ValueError("nulls")
+        values = columns[1::2]
+        wanted = tuple(name for name, _, _ in shape.fields)
+        found = [read_column(self._schema.get(name), values[at]) for name, _, at in shape.fields]
+        messages = map(dict, map(zip, repeat(wanted), zip(*found, strict=True)))
+        mids = repeat(None) if shape.mid_at is None else read_column(None, values[shape.mid_at])
+        paths = repeat("") if shape.path_at is None else read_column(None, values[shape.path_at])
+        attempts = repeat(0) if shape.attempt_at is None else map(read_int, values[shape.attempt_at])
+        return [
+            Decoded(mid or None, path, attempt, message)
+            for mid, path, attempt, message in zip(mids, paths, attempts, messages, strict=False)
+        ]
 
     def _encode_alike(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[list[bytes]]:
         """Column by column; any message that is not like the others makes it raise."""

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from dataflow.errors import NotDeclared, StreamFull
 from dataflow.store.keys import Keys, StreamKeys
+from dataflow.store.packing import packed
 from dataflow.store.redis import Client, call, send
 from dataflow.store.script import script
 
@@ -35,8 +36,7 @@ class Entry(NamedTuple):
     fields: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Out:
+class Out(NamedTuple):
     """The entry was handled and became these messages: (target number from 0, complete fields)."""
 
     messages: Sequence[tuple[int, list[bytes]]] = ()
@@ -242,6 +242,7 @@ class Hop:
         for entry, outcome in piece:
             args.append(entry.id)
             _extend(args, outcome)
+        args += packed(message for _, outcome in piece if isinstance(outcome, Out) for message in outcome.messages)
         with self._refusals():
             return script("finish").send(self._redis, keys, args)
 
@@ -288,10 +289,7 @@ class Hop:
 
 def _extend(args: list[Any], outcome: Outcome) -> None:
     if isinstance(outcome, Out):
-        args += ("out", len(outcome.messages))
-        for target, fields in outcome.messages:
-            args += (target + 1, len(fields))
-            args += fields
+        args.append(len(outcome.messages))
     elif isinstance(outcome, Drop):
         args.append("drop")
     elif isinstance(outcome, Dead):
@@ -304,18 +302,23 @@ def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, 
     """Cut so that each piece stays under the caps; an entry that is larger alone goes alone."""
     piece: list[tuple[Entry, Outcome]] = []
     outputs = size = 0
-    for entry, outcome in rows:
-        more, bytes_ = 0, 0
-        if isinstance(outcome, Out):
-            more = len(outcome.messages)
-            bytes_ = sum(sum(map(len, fields)) for _, fields in outcome.messages)
-        elif not isinstance(outcome, Drop):
-            bytes_ = sum(map(len, entry.fields))
+    for row, more, bytes_ in zip(rows, map(_messages_of, rows), map(_bytes_of, rows), strict=True):
         if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS or size + bytes_ > MAX_BYTES):
             yield piece
             piece, outputs, size = [], 0, 0
-        piece.append((entry, outcome))
+        piece.append(row)
         outputs += more
         size += bytes_
     if piece:
         yield piece
+
+
+def _messages_of(row: tuple[Entry, Outcome]) -> int:
+    return len(row[1].messages) if isinstance(row[1], Out) else 0
+
+
+def _bytes_of(row: tuple[Entry, Outcome]) -> int:
+    entry, outcome = row
+    if isinstance(outcome, Out):
+        return sum(sum(map(len, fields)) for _, fields in outcome.messages)
+    return 0 if isinstance(outcome, Drop) else sum(map(len, entry.fields))
