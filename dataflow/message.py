@@ -87,6 +87,15 @@ class Decoded(NamedTuple):
     message: dict[str, Any]
 
 
+class DecodedColumns(NamedTuple):
+    """Many entries as `Decoded` has one: a column for each of its fields. An entry without `_mid` has "" there."""
+
+    mids: list[str]
+    paths: list[str]
+    attempts: list[int]
+    messages: list[dict[str, Any]]
+
+
 class _WriteShape(NamedTuple):
     names: tuple[str, ...]
     tables: tuple[Mapping[type, Write], ...]
@@ -178,7 +187,7 @@ class Codec:
             raise InvalidMessage([missing(0, name, self._schema[name]) for name in shape.lacking])
         return Decoded(mid or None, path, attempt, message)
 
-    def decode_all(self, rows: Sequence[Sequence[bytes]]) -> list[Decoded] | None:
+    def decode_all(self, rows: Sequence[Sequence[bytes]]) -> DecodedColumns | None:
         """Read many entries as `decode` does, several times faster. None where they must be read one by one.
 
         That is: when they have not all the same names in the same order, hold nulls or line breaks, or one of them is
@@ -189,7 +198,7 @@ class Codec:
         except _REFUSALS:
             return None
 
-    def _decode_alike(self, rows: Sequence[Sequence[bytes]]) -> list[Decoded]:
+    def _decode_alike(self, rows: Sequence[Sequence[bytes]]) -> DecodedColumns:
         """Column by column; any entry that is not like the others, or unusual, makes it raise."""
         columns = list(zip(*rows, strict=True))
         names = tuple(column[0] for column in columns[::2])
@@ -201,14 +210,13 @@ class Codec:
         values = columns[1::2]
         wanted = tuple(name for name, _, _ in shape.fields)
         found = [read_column(self._schema.get(name), values[at]) for name, _, at in shape.fields]
-        messages = map(dict, map(zip, repeat(wanted), zip(*found, strict=True)))
-        mids = repeat(None) if shape.mid_at is None else read_column(None, values[shape.mid_at])
-        paths = repeat("") if shape.path_at is None else read_column(None, values[shape.path_at])
-        attempts = repeat(0) if shape.attempt_at is None else map(read_int, values[shape.attempt_at])
-        return [
-            Decoded(mid or None, path, attempt, message)
-            for mid, path, attempt, message in zip(mids, paths, attempts, messages, strict=False)
-        ]
+        n = len(rows)
+        return DecodedColumns(
+            [""] * n if shape.mid_at is None else read_column(None, values[shape.mid_at]),
+            [""] * n if shape.path_at is None else read_column(None, values[shape.path_at]),
+            [0] * n if shape.attempt_at is None else list(map(read_int, values[shape.attempt_at])),
+            list(map(dict, map(zip, repeat(wanted), zip(*found, strict=True)))) if found else [{} for _ in rows],
+        )
 
     def _encode_alike(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[list[bytes]]:
         """Column by column; any message that is not like the others makes it raise."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dataflow.errors import Fault, InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
-from dataflow.message import Codec, Decoded, foreign_id
+from dataflow.message import Codec, foreign_id
 from dataflow.store.hop import Entry, Finished, Hop, Outcome
 from workers import fate
 from workers.fate import Crashed
@@ -87,10 +87,12 @@ class Loop:
 
     def decode(self, batch: Batch) -> list[Task]:
         """Step 2: entries become messages; an entry that does not read as one carries its fault."""
-        found = self._codec.decode_all([entry.fields for entry in batch.entries]) if batch.entries else None
-        if found is None:
-            return [self._task(entry) for entry in batch.entries]
-        return [self._decoded(entry, decoded) for entry, decoded in zip(batch.entries, found, strict=True)]
+        entries = batch.entries
+        found = self._codec.decode_all([entry.fields for entry in entries]) if len(entries) > 1 else None
+        if found is None or not all(found.mids):
+            return [self._task(entry) for entry in entries]
+        attempts = [attempt + 1 for attempt in found.attempts]
+        return list(map(Task, entries, found.mids, found.paths, attempts, found.messages))
 
     def handle(self, batch: Batch, tasks: Sequence[Task]) -> Worked:
         """Step 3: run the user's function. What was not begun goes back into the hand."""
@@ -189,9 +191,6 @@ class Loop:
             return Task(entry, "", "", 1, {}, fault)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process again and again
             return Task(entry, "", "", 1, {}, InvalidMessage([Fault(0, "", "unreadable", fate.named(error))]))
-        return self._decoded(entry, decoded)
-
-    def _decoded(self, entry: Entry, decoded: Decoded) -> Task:
         mid = decoded.mid or foreign_id(self._worker.source, origin(entry))
         return Task(entry, mid, decoded.path, decoded.attempt + 1, decoded.message)
 

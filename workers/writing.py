@@ -59,25 +59,23 @@ class Writing:
         self, pairs: Sequence[tuple[Task, Result]], target: Target, now_ms: int
     ) -> list[tuple[Entry, Outcome]] | None:
         """The same for a batch in which each message became one, written column by column; None for any other."""
-        messages = [
-            result.messages[0] for _, result in pairs if isinstance(result, Handled) and len(result.messages) == 1
-        ]
+        results = [result for _, result in pairs if isinstance(result, Handled) and len(result.messages) == 1]
+        messages = [message for ((message,),) in results]
         if len(messages) < len(pairs) or set(map(type, messages)) != {dict}:
             return None
-        hop = ">" + extend_path("", self._worker.name, now_ms)
-        paths = [task.path for task, _ in pairs]
-        if not all(paths):
+        tasks = [task for task, _ in pairs]
+        if not all(task.path for task in tasks):
             return None
-        columns = (
-            repeat(MID), [task.mid.encode() for task, _ in pairs],
-            repeat(PATH), [(path + hop).encode() for path in paths],
-        )  # fmt: skip
+        hop = ">" + extend_path("", self._worker.name, now_ms)
+        mids = [task.mid.encode() for task in tasks]
+        paths = [(task.path + hop).encode() for task in tasks]
+        columns = (repeat(MID), mids, repeat(PATH), paths)
         try:
             rows = target.codec.encode_all(messages, columns)
         except Exception:  # noqa: BLE001 - the values may be of classes of the user's own; each is tried by itself
             return None
         number = target.number
-        return [(task.entry, Out([(number, row)])) for (task, _), row in zip(pairs, rows, strict=True)]
+        return [(task.entry, Out([(number, row)])) for task, row in zip(tasks, rows, strict=True)]
 
     def fitting(self, outcomes: Sequence[tuple[Entry, Outcome]], full: StreamFull) -> int:
         """How many of the first outcomes the full stream still has room for."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -300,9 +301,13 @@ def _extend(args: list[Any], outcome: Outcome) -> None:
 
 def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:
     """Cut so that each piece stays under the caps; an entry that is larger alone goes alone."""
+    if len(rows) <= MAX_ENTRIES and _number(rows) <= MAX_OUTPUTS and _size(rows) <= MAX_BYTES:
+        yield list(rows)
+        return
     piece: list[tuple[Entry, Outcome]] = []
     outputs = size = 0
-    for row, more, bytes_ in zip(rows, map(_messages_of, rows), map(_bytes_of, rows), strict=True):
+    for row in rows:
+        more, bytes_ = _number([row]), _size([row])
         if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS or size + bytes_ > MAX_BYTES):
             yield piece
             piece, outputs, size = [], 0, 0
@@ -313,12 +318,13 @@ def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, 
         yield piece
 
 
-def _messages_of(row: tuple[Entry, Outcome]) -> int:
-    return len(row[1].messages) if isinstance(row[1], Out) else 0
+def _number(rows: Sequence[tuple[Entry, Outcome]]) -> int:
+    """Messages that these entries became."""
+    return sum([len(outcome.messages) for _, outcome in rows if isinstance(outcome, Out)])
 
 
-def _bytes_of(row: tuple[Entry, Outcome]) -> int:
-    entry, outcome = row
-    if isinstance(outcome, Out):
-        return sum(sum(map(len, fields)) for _, fields in outcome.messages)
-    return 0 if isinstance(outcome, Drop) else sum(map(len, entry.fields))
+def _size(rows: Sequence[tuple[Entry, Outcome]]) -> int:
+    """Bytes that a script writes for these entries."""
+    written = [fields for _, outcome in rows if isinstance(outcome, Out) for _, fields in outcome.messages]
+    written += [entry.fields for entry, outcome in rows if isinstance(outcome, Dead | Park)]
+    return sum(map(len, chain.from_iterable(written)))
