@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from dataflow.access.listen import insecure_option, keys_required
 from dataflow.cli.arguments import flow_argument
 from dataflow.connections import resolve
 from dataflow.flow.load import load
@@ -20,8 +21,11 @@ from dataflow.settings import read_settings
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; else as the flow file says.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @click.option("--threads", type=click.IntRange(1, 256), default=4, show_default=True, help="Threads in each.")
-def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: int) -> None:
+@insecure_option
+def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: int, insecure: bool) -> None:
     """Run the message hub of FLOW until SIGTERM or Ctrl-C.
+
+    Listening elsewhere than on loopback takes API keys (docs/SECURITY.md).
 
     After SIGTERM requests in hand are answered; after Ctrl-C they are not, and their senders send them again.
     """
@@ -32,8 +36,10 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
     path = flow.resolve()
     declared = load(path)
     Net.of(declared, settings.redis_timeout_s)  # here an address that is missing is told in one clear line
-    bind = f"{host or declared.hub_host}:{port or _port(declared)}"
-    Server(path, bind, workers, threads, settings).run()
+    host = host or declared.hub_host
+    required = keys_required(declared, host, settings, insecure=insecure)
+    bind = f"{host}:{port or _port(declared)}"
+    Server(path, bind, workers, threads, settings, keys_required=required).run()
 
 
 def _port(flow: Flow) -> int:

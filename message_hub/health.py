@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response
 
 from dataflow import __version__
+from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.store.keys import FORMAT
 from dataflow.store.reading import StreamView, read_alarms, read_streams
@@ -43,15 +44,20 @@ class Health:
         """Whether messages can be taken: every Redis answers and every stream is declared there.
 
         A full stream does not make the hub unready: its senders are told to wait. It is named here, with the readers
-        who hold it.
+        who hold it. Where keys are asked for, a caller without one learns nothing but yes or no.
         """
         net = self._live.current()
         try:
             views = read_streams(net.flow, net.redis)
             alarms = read_alarms(net.flow, net.redis.values())
         except (ServerAway, OutcomeUnknown) as error:
-            raise Refusal(503, f"not ready: {error}", data={"redis": False}) from None
+            reason = str(error) if may("viewer") else "Redis does not answer"
+            raise Refusal(503, f"not ready: {reason}", data={"redis": False}) from None
         undeclared = [view.name for view in views if view.books.max_len is None]
+        if not may("viewer"):
+            if undeclared:
+                raise Refusal(503, "not ready: the flow is not applied", data={"redis": True})
+            return accepted({"redis": True})
         data = {
             "redis": True,
             "undeclared": undeclared,

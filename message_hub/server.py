@@ -37,12 +37,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         bind: host:port.
         processes, threads: how many requests can be in hand: processes x threads.
         settings: limits and time-outs.
+        keys_required: ask for an API key even while the flow has none.
     """
 
-    def __init__(self, path: Path, bind: str, processes: int, threads: int, settings: Settings) -> None:
+    def __init__(
+        self, path: Path, bind: str, processes: int, threads: int, settings: Settings, *, keys_required: bool
+    ) -> None:
         self._path = path
         self._bind = bind
         self._settings = settings
+        self._keys_required = keys_required
         self._pulse: Pulse | None = None
         end_with_parent = dies_with_parent(signal.SIGTERM)
         self._options: Mapping[str, Any] = {
@@ -70,7 +74,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         live = LiveNet(lambda: Net.of(load(self._path), self._settings.redis_timeout_s))
         self._pulse = Pulse(live, self._bind)
         self._pulse.start()
-        return create_app(live, self._settings)
+        return create_app(live, self._settings, keys_required=self._keys_required)
 
     def _leave(self) -> None:
         if self._pulse is not None:

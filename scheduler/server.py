@@ -29,10 +29,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         path: the flow file.
         bind: host:port.
         threads: requests that can be in hand.
+        keys_required: ask for an API key even while the flow has none.
     """
 
-    def __init__(self, path: Path, bind: str, threads: int) -> None:
+    def __init__(self, path: Path, bind: str, threads: int, *, keys_required: bool) -> None:
         self._path = path
+        self._keys_required = keys_required
         self._host: Host | None = None
         end_with_parent = dies_with_parent(signal.SIGTERM)
         self._options: Mapping[str, Any] = {
@@ -56,7 +58,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Any:
         """Called by gunicorn in the worker process: begin to schedule, and make the application."""
-        self._host = Host(self._path)
+        self._host = Host(self._path, keys_required=self._keys_required)
         self._host.start()
         return self._host.app
 

@@ -43,6 +43,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "down": LazyCommand("dataflow.cli.up:down", "Stop what `dataflow up` started in this folder."),
     "check": LazyCommand("dataflow.cli.check:check", "Check a flow file and report every problem in it."),
     "graph": LazyCommand("dataflow.cli.check:graph", "Print a flow as a Mermaid graph."),
+    "doctor": LazyCommand("dataflow.cli.doctor:doctor", "Check a deployment, and say what has to be changed."),
+    "probe": LazyCommand("dataflow.cli.probe:probe", "Tell whether a process on this machine does its work."),
     "apply": LazyCommand("dataflow.cli.apply:apply", "Write the declared readers of a flow to Redis."),
     "status": LazyCommand("dataflow.cli.status:status", "Show streams, readers, edges, processes and alarms."),
     "send": LazyCommand("dataflow.cli.send:send", "Send messages from a file or stdin (JSON lines, CSV) to the hub."),
@@ -57,9 +59,12 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "resume": LazyCommand("dataflow.cli.edges:resume", "Let an edge that has paused itself go on."),
     "run": LazyCommand("dataflow.cli.edges:run", "Run an edge once, now."),
     "task": LazyCommand("scheduler.task_command:task", "List, show, run, pause, resume and remove tasks."),
+    "key": LazyCommand("dataflow.cli.key:key", "Make, list and revoke the API keys of a flow."),
+    "history": LazyCommand("dataflow.cli.history:history", "Show who changed what, when."),
     "hub": LazyCommand("message_hub.command:hub", "Run the message hub of a flow."),
     "worker": LazyCommand("workers.command:worker", "Run one worker of a flow."),
     "sync": LazyCommand("sync.command:sync", "Run the edges of a flow."),
+    "sync-api": LazyCommand("sync.api.command:sync_api", "Run the HTTP API that runs the edges of a flow."),
     "scheduler": LazyCommand("scheduler.command:scheduler", "Run the tasks of a flow, and their HTTP API."),
 }
 

@@ -19,6 +19,11 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:flow` | hash | `format`, `digest`, `revision` of the applied flow |
 | `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
 | `{f}:scheduler:<machine>` | hash | lease of the scheduler of a machine: `nonce`, `until_ms`; `tick.<task>` -> its last tick (ms) |
+| `{f}:access:keys` | hash | API keys: id -> JSON {name, scopes, digest of the secret, times, rate} |
+| `{f}:access:rate:<id>` | hash | the token bucket of an API key that has a rate; expires |
+| `{f}:access:history` | stream | who changed what; the newest 10,000 or so |
+| `{f}:run:records` | hash | runs of edges that the sync API was asked for: `<id>` -> JSON {edge, asked_ms}; `<id>:begun` -> JSON {at_ms}; `<id>:ended` -> JSON, what the run did |
+| `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -88,6 +93,25 @@ class Keys:
     def scheduler(self, machine: str) -> str:
         """Lease and last ticks of the scheduler of a machine."""
         return f"{{{self.flow}}}:scheduler:{machine}"
+
+    @property
+    def access_keys(self) -> str:
+        """API keys."""
+        return f"{{{self.flow}}}:access:keys"
+
+    def access_rate(self, key_id: str) -> str:
+        """Rate limit of an API key."""
+        return f"{{{self.flow}}}:access:rate:{key_id}"
+
+    @property
+    def history(self) -> str:
+        """Who changed what."""
+        return f"{{{self.flow}}}:access:history"
+
+    @property
+    def runs(self) -> tuple[str, str]:
+        """Runs that were asked for, and how old each is."""
+        return f"{{{self.flow}}}:run:records", f"{{{self.flow}}}:run:ages"
 
     @property
     def applied(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,9 @@ from flask.typing import RouteCallable
 from werkzeug.exceptions import HTTPException
 
 from dataflow import __version__
+from dataflow.access.flask import guard, may, note, request_id
+from dataflow.access.gate import Denied, Gate
+from dataflow.access.scopes import OPEN, Need, needs
 from dataflow.errors import DataflowError, OutcomeUnknown, ServerAway
 from dataflow.flow.spec import Flow
 from scheduler.api.acts import Acts
@@ -48,7 +51,9 @@ class Views:
 
     def publish_a_task(self) -> Response:
         """Schedule a task."""
-        return accepted(self._acts.publish(document_of(_body())))
+        document = document_of(_body())
+        note(document["task_id"], job=document["job_name"])
+        return accepted(self._acts.publish(document))
 
     def pause_a_task(self) -> Response:
         """Let a task's ticks not fire."""
@@ -64,7 +69,9 @@ class Views:
 
     def add_task_type(self) -> Response:
         """Give a name to an installed function."""
-        return accepted(register(_body(), self._jobs, self._tasks))
+        body = _body()
+        note(str(body.get("func_name")), function=str(body.get("function")))
+        return accepted(register(body, self._jobs, self._tasks))
 
     def livez(self) -> Response:
         """The process answers."""
@@ -76,27 +83,51 @@ class Views:
         return accepted({"version": __version__, "flow": flow.name, "machine": flow.machine})
 
     def readyz(self) -> Response:
-        """Whether tasks are scheduled, here or by the one that leads."""
+        """Whether tasks are scheduled, here or by the one that leads; without a key that is asked for, yes or no."""
         loop = self._loop
         data = {"leads": loop.leads, "held_by": loop.held_by, "trouble": loop.trouble, "tasks": len(loop.states())}
-        if not loop.ready or not (loop.leads or loop.held_by):
-            raise Refusal(503, f"not ready: {loop.trouble or 'nobody schedules'}", **data)
+        ready = loop.ready and (loop.leads or loop.held_by)
+        if not may("viewer"):
+            data, why = {}, "not ready"
+        else:
+            why = f"not ready: {loop.trouble or 'nobody schedules'}"
+        if not ready:
+            raise Refusal(503, why, **data)
         return accepted(data)
 
     def _move(self, move: Move) -> Response:
-        return accepted(self._acts.move(task_id_of(_body()), move))
+        task_id = task_id_of(_body())
+        note(task_id)
+        return accepted(self._acts.move(task_id, move))
 
 
-def create_app(loop: Loop, tasks: Tasks, jobs: Jobs, flow: Callable[[], Flow]) -> Flask:
-    """The application for one loop, which runs elsewhere in this process."""
+NEEDS: Final[Mapping[str, Need]] = {
+    "get_jobs": needs("viewer"),
+    "get_jobs_status": needs("viewer"),
+    "publish_a_task": needs("operate"),
+    "pause_a_task": needs("operate"),
+    "resume_a_task": needs("operate"),
+    "remove_a_task": needs("operate"),
+    "add_task_type": needs("admin"),
+    "livez": OPEN,
+    "readyz": OPEN,
+    "version": needs("viewer"),
+}
+"""What each address asks of a key, by its name."""
+
+
+def create_app(loop: Loop, tasks: Tasks, jobs: Jobs, flow: Callable[[], Flow], gate: Gate) -> Flask:
+    """The application for one loop, which runs elsewhere in this process. `gate` lets its callers in."""
     app = Flask("scheduler", static_folder=None, root_path=str(Path(__file__).parent))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = False
     app.before_request(start_clock)
+    guard(app, gate, NEEDS)
     for method, view in _routes(Views(loop, tasks, jobs, flow)):
         name = view.__name__
         app.add_url_rule(f"/{name}/", name, view, methods=[method])
     app.register_error_handler(Refusal, refused)
+    app.register_error_handler(Denied, _denied)
     app.register_error_handler(DataflowError, _dataflow_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
@@ -126,6 +157,12 @@ def _body() -> dict[str, Any]:
     return parse(request.get_data(cache=False))
 
 
+def _denied(error: Denied) -> Response:
+    answer = refused(Refusal(error.status, str(error), **error.data))
+    answer.headers.update(error.headers)
+    return answer
+
+
 def _dataflow_error(error: DataflowError) -> Response:
     status = 503 if isinstance(error, ServerAway | OutcomeUnknown) else 500
     return refused(Refusal(status, str(error)))
@@ -138,5 +175,5 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _bug(error: Exception) -> Response:
-    log.error("a request failed", exc_info=error)
+    log.error("a request failed", exc_info=error, extra={"request": request_id()})
     return refused(Refusal(500, "the scheduler has failed; see its log"))

@@ -1,0 +1,38 @@
+"""The command `dataflow sync-api`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from dataflow.access.listen import insecure_option, keys_required
+from dataflow.cli.arguments import flow_argument
+
+
+@click.command("sync-api")
+@flow_argument
+@click.option("--host", help="Address to listen on; else as the flow file says.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; else as the flow file says.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--threads", type=click.IntRange(2, 256), default=16, show_default=True, help="Threads in each.")
+@insecure_option
+def sync_api(flow: Path, host: str | None, port: int | None, workers: int, threads: int, insecure: bool) -> None:
+    """Serve the HTTP API that runs the edges of FLOW, until SIGTERM or Ctrl-C.
+
+    It asks `dataflow sync` to run them and moves nothing itself. See docs/SYNC_API.md.
+    """
+    from dataflow.connections import resolve
+    from dataflow.flow.load import load
+    from dataflow.settings import read_settings
+    from sync.api.server import Server
+
+    path = flow.resolve()
+    declared = load(path)
+    resolved = resolve(declared)
+    _ = resolved.redis[declared.home]  # here an address that is missing is told in one clear line
+    host = host or declared.sync.host
+    required = keys_required(declared, host, read_settings(), insecure=insecure)
+    bind = f"{host}:{port or urlsplit(resolved.sync_url).port or declared.sync.port}"
+    Server(path, bind, workers, threads, keys_required=required).run()
