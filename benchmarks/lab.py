@@ -158,7 +158,7 @@ def children_rss(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process and all below it have used."""
+    """CPU time that a process and all below it have used. A process that has ended counts until it is waited for."""
     ticks = sum(sum(map(int, _read(one, "stat").rpartition(")")[2].split()[11:13])) for one in _family(pid))
     return ticks / os.sysconf("SC_CLK_TCK")
 

@@ -108,7 +108,7 @@ class Outcome:
 
     def fact(self, contender: str, name: str) -> float:
         """Median of another figure."""
-        return median(one[contender].facts[name] for one in self.rounds)
+        return median(one[contender].facts.get(name, 0.0) for one in self.rounds)
 
     def reached(self, goal: Goal) -> tuple[float, float, float]:
         """(median, lowest, highest) of a goal's figure over the rounds."""

@@ -43,7 +43,7 @@ def _job(outcome: Outcome) -> dict[str, Any]:
             "rate": [round_[one.name].rate for round_ in outcome.rounds],
             "messages": [round_[one.name].messages for round_ in outcome.rounds],
             "facts": {
-                name: [round_[one.name].facts[name] for round_ in outcome.rounds]
+                name: [round_[one.name].facts.get(name) for round_ in outcome.rounds]
                 for name in (outcome.rounds[0][one.name].facts if outcome.rounds else ())
             },
         }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.lab import Lab, holds, length, stream_key
 from benchmarks.measure import CheckFailed, Contender, Goal, Job, Round, Sample, ratio
 from benchmarks.messages import FIELDS, SCHEMA, Span, check_rows, check_stream, entries, fill, message, span
+from benchmarks.meter import Reading
 from benchmarks.wire import Wire, pack
 from dataflow.testing.servers import RedisServer
 
@@ -25,6 +27,9 @@ workers:
 """
 ON_REDIS = ("evalsha", "eval", "xreadgroup")
 """What a worker sends for messages. What runs inside a script is part of the script's time."""
+
+
+OF_REDIS = "of Redis alone"
 
 
 def flow_text(handler: str = "many", more: str = ", batch_handler: list") -> str:
@@ -43,11 +48,12 @@ def ours(handler: str, more: str, processes: int = 1) -> Callable[[Lab, int], Sa
             reset_commands(server.url)
             arguments = ("dataflow", "worker", str(flow.path), "work", "--processes", str(processes))
             with lab.process(*arguments) as process:
-                lab.wait(process, holds(server.url, target, n))
+                cost = _cost(lab, process, server.url, target, n)
                 done = check_stream(server.url, target, n, factor=2)
                 lab.wait(process, lambda: length(server.url, source) == 0)
             busy_s = busy_seconds(server.url, ON_REDIS)
-            return _sample(done, busy_s / n)
+            of_redis = {"Redis µs in commands": busy_s / n * 1e6, OF_REDIS: done.messages / done.seconds * busy_s / n}
+            return Sample(done.messages, done.seconds, {**cost, **of_redis})
 
     return run
 
@@ -60,11 +66,11 @@ def floor(form: str, batch: int = 1000) -> Callable[[Lab, int], Sample]:
             with lab.process(
                 "benchmarks.floors.hop", server.url, "in", "out", "group", str(n), str(batch), form
             ) as process:
-                lab.wait(process, holds(server.url, "out", n))
+                cost = _cost(lab, process, server.url, "out", n)
                 process.wait(30)
             if length(server.url, "in"):
                 raise CheckFailed("entries were left behind")
-            return _sample(check_stream(server.url, "out", n, factor=2))
+            return _sample(check_stream(server.url, "out", n, factor=2), cost)
 
     return run
 
@@ -77,13 +83,13 @@ def faststream(form: str) -> Callable[[Lab, int], Sample]:
             _fill_faststream(server.url, n)
             arguments = ("benchmarks.peers.faststream_app", server.url, "in", "out", form)
             with lab.process(*arguments) as process:
-                lab.wait(process, holds(server.url, "out", n))
+                cost = _cost(lab, process, server.url, "out", n)
             if form == "pipeline":
-                return _sample(check_plain(server.url, "out", n))
+                return _sample(check_plain(server.url, "out", n), cost)
             found = list(entries(server.url, "out"))
             rows = (json.loads(fields[1][fields[1].index(b'{"') :]) for _, fields in found)
             check_rows(((row["rec_id"], row) for row in rows), n, factor=2)
-            return _sample(span([id_ for id_, _ in found]))
+            return _sample(span([id_ for id_, _ in found]), cost)
 
     return run
 
@@ -130,11 +136,16 @@ def _typed(row: dict[str, str]) -> dict[str, Any]:
     return dict(zip(FIELDS, values, strict=True))
 
 
-def _sample(done: Span, busy_s: float | None = None) -> Sample:
-    if busy_s is None:
-        return Sample(done.messages, done.seconds)
-    facts = {"Redis µs per message": busy_s * 1e6, "of Redis alone": done.messages / done.seconds * busy_s}
-    return Sample(done.messages, done.seconds, facts)
+def _cost(lab: Lab, process: subprocess.Popen[bytes], url: str, target: str, n: int) -> Mapping[str, float]:
+    """Wait until the target holds all messages. Gives the CPU time of each, without that of the start."""
+    lab.wait(process, holds(url, target, max(1, n // 10)))
+    begun = Reading.of(process.pid, url, target)
+    lab.wait(process, holds(url, target, n))
+    return begun.until(Reading.of(process.pid, url, target))
+
+
+def _sample(done: Span, cost: Mapping[str, float] | None = None) -> Sample:
+    return Sample(done.messages, done.seconds, cost or {})
 
 
 @contextmanager
@@ -161,7 +172,7 @@ def _fill_faststream(url: str, n: int) -> None:
 
 
 def _of_redis(one: Round) -> float:
-    return one["ours"].facts["of Redis alone"]
+    return one["ours"].facts[OF_REDIS]
 
 
 BATCH = Job(
