@@ -195,7 +195,7 @@ class Codec:
         """
         try:
             return self._decode_alike(rows)
-        except _REFUSALS:
+        except (*_REFUSALS, InvalidMessage):
             return None
 
     def _decode_alike(self, rows: Sequence[Sequence[bytes]]) -> DecodedColumns:
