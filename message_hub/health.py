@@ -71,15 +71,15 @@ class Health:
         streams: dict[str, Any] = {}
         for view in read_streams(net.flow, net.redis):
             queue = "pre_queue" if net.flow.streams[view.name].direction == "in" else "post_queue"
-            totals[queue] += view.books.length
-            streams[view.name] = {"queue": queue, "depth": view.books.length, "max_len": view.books.max_len}
+            totals[queue] += view.books.depth
+            streams[view.name] = {"queue": queue, "depth": view.books.depth, "max_len": view.books.max_len}
         return bare({**totals, "streams": streams})
 
 
 def _is_full(view: StreamView) -> bool:
-    return view.books.max_len is not None and view.books.length >= view.books.max_len
+    return view.books.max_len is not None and view.books.depth >= view.books.max_len
 
 
 def _fullness(view: StreamView) -> dict[str, Any]:
     held_by = [*view.holders, *view.missing]
-    return {"stream": view.name, "depth": view.books.length, "max_len": view.books.max_len, "held_by": held_by}
+    return {"stream": view.name, "depth": view.books.depth, "max_len": view.books.max_len, "held_by": held_by}

@@ -9,6 +9,8 @@ A run moves batches, oldest first. Each takes these steps; the code below carrie
     4 freeze   write the batch down at the source; nothing is sent before
     5 write    send it; the target tells a repeated batch from a new one
     6 settle   the target has it: move the position, bury refused rows, delete what no one needs
+    7 confirm  where the target is another server, which may lose what it has just been told: nothing is deleted until
+               it is asked again, some seconds later; what it has lost by then is read and sent again
 
 Whatever breaks, a frozen batch stays as it is and the next run sends it again: the same entries under the same
 identity. See docs/EDGES.md.
@@ -22,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, chain
 
 from dataflow import holder
@@ -44,6 +47,8 @@ DRIFT_ROWS = 20
 MOST_TRIES = 4
 """How often a lease or a conflict is tried again within one run."""
 COUNT_REMAINING = 1000
+LOOK_S = 1.0
+"""How often a target is asked what it has, while something is to be confirmed."""
 
 Stop = Callable[[], bool]
 
@@ -53,13 +58,19 @@ def never() -> bool:
     return False
 
 
+class _Lost(Exception):
+    """The target had lost something, and the lane went back: what is known of it holds no longer."""
+
+
 class _Held(Exception):
     """The edge was paused by this run."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A frozen batch in hand. `applied`: the target is known to have it."""
+    """A frozen batch in hand. `applied`: the target is known to have it. `buried`: so many of its rows are in the dead
+    letters, because the target had it before and has lost it.
+    """
 
     frozen: Frozen
     ids: Sequence[bytes]
@@ -67,6 +78,7 @@ class _Work:
     prepared: Prepared
     resent: bool = False
     applied: bool = False
+    buried: int = 0
 
     @property
     def refused(self) -> Mapping[int, Refusal]:
@@ -75,7 +87,7 @@ class _Work:
     @property
     def written(self) -> int:
         """Rows that are at the target once the batch is applied."""
-        return self.frozen.count - len(self.refused)
+        return self.frozen.count - len(self.refused) - self.buried
 
 
 @dataclass(slots=True)
@@ -87,7 +99,7 @@ class _Counts:
     batches: int = 0
 
     def add(self, work: _Work) -> None:
-        skipped = len(work.prepared.verdict.skip)
+        skipped = len(work.prepared.verdict.skip) - work.buried
         self.read += work.frozen.count
         self.written += work.written - skipped
         self.skipped += skipped
@@ -114,6 +126,9 @@ class Runner:
         self._lease_ms = int(edge.lease_s * 1000)
         self._lease: Lease | None = None
         self._shaken: tuple[str, int] | None = None
+        self._apart = False
+        self._look_at = 0.0
+        self._source_ms = 0
         self._row_bytes = FIRST_GUESS_BYTES
         self._renewal = Renewal(source, self._lease_ms)
 
@@ -127,7 +142,7 @@ class Runner:
         error = ""
         try:
             with Renewal(self._source, self._lease_ms) as self._renewal:
-                state = self._move(max_batches, stop, counts)
+                state = self._move_on(max_batches, stop, counts)
         except _Held as held:
             state, error = "paused", str(held)
         except TROUBLE as problem:
@@ -162,17 +177,27 @@ class Runner:
             return False
         return True
 
+    def _move_on(self, max_batches: int | None, stop: Stop, counts: _Counts) -> State:
+        for _ in range(MOST_TRIES):
+            try:
+                return self._move(max_batches, stop, counts)
+            except _Lost as lost:
+                log.warning("edge %s: %s", self._edge.name, lost)
+        return "conflict"
+
     def _move(self, max_batches: int | None, stop: Stop, counts: _Counts) -> State:
         lease = self._acquire(0)  # 1
         if lease.paused:
             raise _Held(lease.paused)
         sink = self._open_sink()
         lease = self._shut_out(sink, lease)
+        lease = self._confirm(sink, lease)  # 7
         work = self._resume(sink, lease)  # 2
         while not stop():
             if work is None:
                 if max_batches is not None and counts.batches >= max_batches:
                     return "more"
+                lease = self._confirm(sink, lease)  # 7
                 work = self._next(sink, lease)  # 2, 3, 4
             if work is None:
                 return "empty"
@@ -190,11 +215,12 @@ class Runner:
             return lease
         for _ in range(MOST_TRIES):
             try:
-                sink.handshake(lease.lineage, lease.epoch)
+                marker = sink.handshake(lease.lineage, lease.epoch)
             except Fenced as newer:  # the source has lost its last writes, and the target remembers them
                 lease = self._acquire(newer.epoch + 1)
             else:
                 self._shaken = lease.lineage, lease.epoch
+                self._apart = marker is not None and marker.run_id != ""
                 return lease
         raise Fenced(f"edge {self._edge.name!r}: the target keeps seeing newer runners")
 
@@ -205,6 +231,7 @@ class Runner:
             if not self._source.mend():
                 raise
             self._lease = self._try_acquire(least_epoch)
+        self._source_ms = self._lease.at_ms
         return self._lease
 
     def _try_acquire(self, least_epoch: int) -> Lease:
@@ -225,14 +252,16 @@ class Runner:
         ids, rows = self._source.reread(frozen)
         if digest(content(ids, rows), frozen.verdict) == frozen.digest:
             prepared = sink.prepare(rows, Verdict.from_json(frozen.verdict))
-            return _Work(frozen, ids, rows, prepared, resent=True)
+            return _Work(frozen, ids, rows, prepared, resent=True, buried=_buried(lease, ids))
         return self._damaged(sink, lease, frozen, ids, rows)
 
     def _damaged(self, sink: Sink, lease: Lease, frozen: Frozen, ids: Sequence[bytes], rows: Sequence[Row]) -> _Work:
         """Entries of a frozen batch were deleted by someone else. If the target has the batch, no harm was done."""
         marker = sink.handshake(lease.lineage, lease.epoch)
         if marker is not None and (marker.seq, marker.digest) == (frozen.seq, frozen.digest):
-            return _Work(frozen, ids, rows, sink.prepare(rows, None), resent=True, applied=True)
+            return _Work(
+                frozen, ids, rows, sink.prepare(rows, None), resent=True, applied=True, buried=_buried(lease, ids)
+            )
         raise self._held(
             f"entries of the frozen batch {frozen.seq} were deleted or changed by another program: {len(ids)} of "
             f"{frozen.count} are left between {frozen.first.decode()} and {frozen.last.decode()}. Nothing was sent. "
@@ -247,7 +276,8 @@ class Runner:
             return None
         prepared = sink.prepare(rows, None)  # 3
         self._refuse_drift(lease, ids, prepared.verdict)
-        return self._freeze(lease, lease.seq + 1, ids, rows, prepared)  # 4
+        prepared = _without_buried(sink, lease, ids, rows, prepared)
+        return self._freeze(lease, lease.seq + 1, lease.digest, ids, rows, prepared)  # 4
 
     def _read(self, position: bytes) -> Rows:
         """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do."""
@@ -273,6 +303,7 @@ class Runner:
         self,
         lease: Lease,
         seq: int,
+        prev: str,
         ids: Sequence[bytes],
         rows: Sequence[Row],
         prepared: Prepared,
@@ -281,9 +312,10 @@ class Runner:
         verdict = prepared.verdict.to_json()
         whole = content(ids, rows)
         self._row_bytes = len(whole) // len(rows) + 1
-        draft = Frozen(seq, digest(whole, verdict), ids[0], ids[-1], len(ids), verdict, 0)
+        draft = Frozen(seq, digest(whole, verdict), ids[0], ids[-1], len(ids), verdict, 0, prev)
         frozen = self._source.freeze(lease, self._lease_ms, lease.position, draft, replaces=replaces)
-        return _Work(frozen, ids, rows, prepared)
+        self._source_ms = frozen.frozen_ms
+        return _Work(frozen, ids, rows, prepared, buried=_buried(lease, ids))
 
     # 5 write
 
@@ -298,10 +330,8 @@ class Runner:
             except BatchConflict as conflict:
                 work = self._reconcile(sink, lease, work, conflict)
             except TargetBehind as behind:
-                raise self._held(
-                    f"{behind}. Nothing was sent. `dataflow resume {self._edge.name} --accept-loss` gives up what the "
-                    "target has lost and goes on"
-                ) from behind
+                self._look(sink, lease)
+                raise self._held(f"{behind}. {self._how_to_accept}") from behind
             else:
                 return work
         raise BatchConflict(f"edge {self._edge.name!r}: the target keeps having another batch", [], work.frozen.seq)
@@ -316,19 +346,56 @@ class Runner:
         fresh = sink.prepare(rows, None).verdict
         refused = {index: why for index, why in fresh.refused.items() if index not in skip}
         prepared = sink.prepare(rows, replace(fresh, refused=refused, skip=skip))
-        return self._freeze(lease, conflict.last_seq + 1, ids, rows, prepared, replaces=work.frozen)
+        prepared = _without_buried(sink, lease, ids, rows, prepared)
+        after = conflict.last_seq + 1, conflict.last_digest
+        return self._freeze(lease, *after, ids, rows, prepared, replaces=work.frozen)
 
     # 6 settle
 
     def _settle(self, lease: Lease, work: _Work) -> Lease:
         refused = [Refused(work.ids[index], _sentence(why)) for index, why in sorted(work.refused.items())]
+        settle = partial(
+            self._source.settle, lease, self._lease_ms, work.frozen, work.written, refused,
+            keep=self._apart, buried=work.buried,
+        )  # fmt: skip
         try:
-            self._source.settle(lease, self._lease_ms, work.frozen, work.written, refused)
+            settle()
         except NotDeclared:
             if not self._source.mend():
                 raise
-            self._source.settle(lease, self._lease_ms, work.frozen, work.written, refused)
-        self._lease = replace(lease, seq=work.frozen.seq, position=work.frozen.last, open=None)
+            settle()
+        self._lease = replace(
+            lease, seq=work.frozen.seq, digest=work.frozen.digest, position=work.frozen.last, open=None,
+            unconfirmed=lease.unconfirmed + self._apart,
+        )  # fmt: skip
+        return self._lease
+
+    # 7 confirm
+
+    def _confirm(self, sink: Sink, lease: Lease) -> Lease:
+        """From time to time: let the source delete what the target cannot lose any more.
+
+        Raises _Lost when it has lost something: everything begins anew.
+        """
+        if not lease.unconfirmed or time.monotonic() < self._look_at:
+            return lease
+        self._look_at = time.monotonic() + LOOK_S
+        return self._look(sink, lease)
+
+    def _look(self, sink: Sink, lease: Lease) -> Lease:
+        """Ask the target what it has. The answer is worth something only after `_source_ms`, when it was not asked."""
+        marker = sink.handshake(lease.lineage, lease.epoch)
+        if marker is None or not marker.run_id:
+            return lease
+        told = self._source.confirm(lease, marker.run_id, marker.seq, marker.digest, self._source_ms)
+        if told.lost:
+            raise _Lost(f"the target has lost its last writes; {told.lost} entries are read again")
+        if told.behind:
+            raise self._held(
+                f"the target remembers batch {marker.seq} as the last and has lost batches that it had confirmed "
+                f"(restored from an older copy?). {self._how_to_accept}"
+            )
+        self._lease = replace(lease, unconfirmed=told.unconfirmed)
         return self._lease
 
     # what the steps share
@@ -351,6 +418,13 @@ class Runner:
         if sink is not None:
             sink.close()
 
+    @property
+    def _how_to_accept(self) -> str:
+        return (
+            f"Nothing was sent. `dataflow resume {self._edge.name} --accept-loss` gives up what the target has lost "
+            "and goes on"
+        )
+
     def _held(self, reason: str) -> _Held:
         """Pause the edge; raise what it returns."""
         log.error("edge %s paused: %s", self._edge.name, reason)
@@ -364,11 +438,28 @@ class Runner:
             return 0
 
 
+def _buried(lease: Lease, ids: Sequence[bytes]) -> int:
+    """How many of a batch's entries were buried when the target had it before."""
+    return sum(id_ in lease.buried for id_ in ids) if lease.buried else 0
+
+
+def _without_buried(
+    sink: Sink, lease: Lease, ids: Sequence[bytes], rows: Sequence[Row], prepared: Prepared
+) -> Prepared:
+    """Pass over entries that are in the dead letters already."""
+    known = frozenset(index for index, id_ in enumerate(ids) if id_ in lease.buried) if lease.buried else frozenset()
+    if not known:
+        return prepared
+    verdict = prepared.verdict
+    refused = {index: why for index, why in verdict.refused.items() if index not in known}
+    return sink.prepare(rows, replace(verdict, refused=refused, skip=verdict.skip | known))
+
+
 def _batch(lease: Lease, work: _Work) -> Batch:
     frozen = work.frozen
     return Batch(
         lease.lineage, frozen.seq, frozen.digest, lease.epoch, lease.nonce, work.ids, work.rows, frozen.frozen_ms,
-        work.resent,
+        work.resent, frozen.prev,
     )  # fmt: skip
 
 

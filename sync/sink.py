@@ -23,6 +23,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from dataflow.store.lane import ANY
+
 Mode = Literal["token", "readback", "upsert", "marker", "none"]
 """How a sink recognises a batch that it has applied before. `none` means at-least-once."""
 
@@ -88,7 +90,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence."""
+    """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence.
+
+    prev is the digest of the batch that must be the last at the target.
+    """
 
     lineage: str
     seq: int
@@ -99,6 +104,7 @@ class Batch:
     rows: Sequence[Row]
     frozen_ms: int
     resent: bool
+    prev: str = ANY
 
     @property
     def token(self) -> str:
@@ -108,11 +114,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What the target remembers of a lineage: the last batch it applied, and the epoch that it had seen."""
+    """What the target remembers of a lineage: the last batch it applied, and the epoch that it had seen.
+
+    run_id names the process that answered, where it is another server than the source's, which may lose what it has
+    just been told; "" where what it has is as safe as the source.
+    """
 
     seq: int
     epoch: int
     digest: str = ""
+    run_id: str = ""
 
 
 class Sink(Protocol):

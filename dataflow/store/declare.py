@@ -135,6 +135,7 @@ def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bo
     names = [
         at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups, retry.counts,
         keys.attempts(stream, group), keys.edge(group), keys.edge(group, retry=True),
+        keys.settled(group), keys.settled(group, retry=True),
     ]  # fmt: skip
     answer = script("undeclare").run(redis, names, [group, int(release), stream])
     return 0 if answer[0] == b"OK" else int(answer[1])

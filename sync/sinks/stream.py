@@ -57,7 +57,7 @@ class StreamSink:
     def handshake(self, lineage: str, epoch: int) -> Marker:
         """Shut out runners with a lower epoch; see Sink."""
         known = self._target.handshake(lineage, epoch)
-        return Marker(known.seq, known.epoch, known.digest)
+        return Marker(known.seq, known.epoch, known.digest, known.run_id)
 
     def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
         """Choose the target of each row and refuse what fits none. The payload is (row index, target number) pairs."""
@@ -74,7 +74,7 @@ class StreamSink:
         messages = [(target, forward(batch.rows[index])) for index, target in prepared.payload]
         there = [id_ for index, id_ in enumerate(batch.ids) if index not in verdict.refused]
         target = self._target_of(verdict.extra["streams"])
-        target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages)
+        target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages, batch.prev)
         return len(messages)
 
     def _decide(self, rows: Sequence[Row]) -> Verdict:

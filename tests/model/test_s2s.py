@@ -20,7 +20,9 @@ BOTH = Setting(messages=2, leases=2, late=0, source_cuts=1, target_cuts=1)
     [
         pytest.param(Setting(messages=3, late=2), id="two runners and late packets"),
         pytest.param(Setting(messages=2, source_cuts=1, leases=2), id="the source forgets"),
-        pytest.param(Setting(messages=3, source_cuts=1, leases=2, late=0, forgets=3), id="the source forgets with more"),
+        pytest.param(
+            Setting(messages=3, source_cuts=1, leases=2, late=0, forgets=3), id="the source forgets with more"
+        ),
         pytest.param(Setting(messages=2, target_cuts=1), id="the target forgets"),
         pytest.param(Setting(messages=2, leases=1, late=1, source_cuts=1, target_cuts=1), id="both forget, one runner"),
         pytest.param(Setting(target="readback"), id="a table without a marker"),
