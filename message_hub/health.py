@@ -10,6 +10,7 @@ from flask import Response
 from dataflow import __version__
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.store.keys import FORMAT
+from dataflow.store.memory import DOOR_MARK, Memory, read_memory
 from dataflow.store.reading import StreamView, read_alarms, read_streams
 from message_hub.envelope import accepted, bare
 from message_hub.live_net import LiveNet
@@ -42,13 +43,14 @@ class Health:
     def readyz(self) -> Response:
         """Whether messages can be taken: every Redis answers and every stream is declared there.
 
-        A full stream does not make the hub unready: its senders are told to wait. It is named here, with the readers
-        who hold it.
+        A full stream does not make the hub unready, nor does a server short of memory: their senders are told to wait.
+        They are named here, a stream with the readers who hold it.
         """
         net = self._live.current()
         try:
             views = read_streams(net.flow, net.redis)
             alarms = read_alarms(net.flow, net.redis.values())
+            memory = {name: read_memory(client) for name, client in net.redis.items()}
         except (ServerAway, OutcomeUnknown) as error:
             raise Refusal(503, f"not ready: {error}", data={"redis": False}) from None
         undeclared = [view.name for view in views if view.books.max_len is None]
@@ -56,6 +58,7 @@ class Health:
             "redis": True,
             "undeclared": undeclared,
             "full": [_fullness(view) for view in views if _is_full(view)],
+            "memory": {name: _room(one) for name, one in memory.items()},
             "trouble": self._live.trouble,
             "alarms": [{"kind": alarm.kind, "subject": alarm.subject, "text": alarm.text} for alarm in alarms],
         }
@@ -74,6 +77,16 @@ class Health:
             totals[queue] += view.books.depth
             streams[view.name] = {"queue": queue, "depth": view.books.depth, "max_len": view.books.max_len}
         return bare({**totals, "streams": streams})
+
+
+def _room(memory: Memory) -> dict[str, Any]:
+    """How full a server is, and whether the door is closed because of it."""
+    return {
+        "used_bytes": memory.used,
+        "max_bytes": memory.limit or None,
+        "share": round(memory.share, 3),
+        "door": "closed" if memory.share >= DOOR_MARK else "open",
+    }
 
 
 def _is_full(view: StreamView) -> bool:

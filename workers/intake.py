@@ -79,6 +79,7 @@ class Intake:
         elif time.monotonic() >= self._take_over_at:
             self._take_over()
         else:
+            self._hop.wait_for_memory()
             count = self.appetite.count
             self._fresh.extend(self._ask(self._fresh, lambda: self._hop.read(self._consumer, count, BLOCK_MS)))
 

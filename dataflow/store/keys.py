@@ -19,6 +19,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:idem:<hash>` | hash | an idempotency record of the door; expires |
 | `{f}:flow` | hash | `format`, `digest`, `revision` of the applied flow |
 | `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
+| `{f}:rebased` | list | JSON of every time that counters were corrected after a loss, the newest first |
 | `{f}:scheduler:<machine>` | hash | lease of the scheduler of a machine: `nonce`, `until_ms`; `tick.<task>` -> its last tick (ms) |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
@@ -103,6 +104,11 @@ class Keys:
     def alarms(self) -> str:
         """What an operator should look at."""
         return f"{{{self.flow}}}:alarms"
+
+    @property
+    def rebased(self) -> str:
+        """Who corrected counters after a loss, and which."""
+        return f"{{{self.flow}}}:rebased"
 
     @property
     def live(self) -> str:
