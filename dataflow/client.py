@@ -19,6 +19,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 
+from dataflow.access.own import key_headers, own_key
 from dataflow.errors import DataflowError, Fault, InvalidMessage, OutcomeUnknown, ServerAway, UnknownName, UserError
 from dataflow.faults import kind, show
 from dataflow.scalars import plain
@@ -84,6 +85,9 @@ class Hub:
         timeout_s: of one request.
         patience_s: how long one chunk is tried again while the flow is full or the hub away.
         transport: how requests are carried; None: by HTTP.
+        key: API key; None: that of the environment (DATAFLOW_API_KEY, DATAFLOW_API_KEY_FILE), "": none.
+
+    Raises UserError: the environment holds something that is not an API key.
     """
 
     def __init__(
@@ -93,8 +97,12 @@ class Hub:
         timeout_s: float = 30.0,
         patience_s: float = 300.0,
         transport: httpx.BaseTransport | None = None,
+        key: str | None = None,
     ) -> None:
-        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s, trust_env=False, transport=transport)
+        headers = key_headers(own_key() if key is None else key)
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"), timeout=timeout_s, trust_env=False, transport=transport, headers=headers
+        )
         self._patience_s = patience_s
 
     def send(

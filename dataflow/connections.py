@@ -39,8 +39,8 @@ class Resolved:
     """Where everything of a flow is right now.
 
     redis: connection name -> URL. warehouse: connection name -> URL of a ClickHouse server, or the
-    WarehouseAddress of the embedded one. mongo: connection name -> URL. hub_url, scheduler_url: base URL of the message
-    hub and of the scheduler's API, without a slash at the end.
+    WarehouseAddress of the embedded one. mongo: connection name -> URL. hub_url, scheduler_url, sync_url: base URL of
+    the message hub and of the APIs of the scheduler and of the sync room, without a slash at the end.
     """
 
     redis: Mapping[str, str] = field(repr=False)
@@ -48,6 +48,7 @@ class Resolved:
     hub_url: str
     mongo: Mapping[str, str] = field(default_factory=dict, repr=False)
     scheduler_url: str = ""
+    sync_url: str = ""
 
 
 def resolve(flow: Flow) -> Resolved:
@@ -73,6 +74,7 @@ def resolve(flow: Flow) -> Resolved:
         hub_url=run.hub if run else hub_url(flow, flow.hub_port),
         mongo=Addresses({**(run.mongo if run else {}), **_urls(flow, "mongo")}, explain),
         scheduler_url=(run.scheduler if run else "") or scheduler_url(flow, flow.scheduler.port),
+        sync_url=(run.sync if run else "") or sync_url(flow, flow.sync.port),
     )
 
 
@@ -88,6 +90,11 @@ def hub_url(flow: Flow, port: int) -> str:
 def scheduler_url(flow: Flow, port: int) -> str:
     """Where the scheduler's API of this flow answers from this machine."""
     return _door(flow.scheduler.host, port)
+
+
+def sync_url(flow: Flow, port: int) -> str:
+    """Where the sync room's API of this flow answers from this machine."""
+    return _door(flow.sync.host, port)
 
 
 def _door(listens_on: str, port: int) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dataflow.audit import Finding, Table, audit
-from dataflow.flow.spec import Flow
+from dataflow.audit import Documents, Finding, Table, audit
+from dataflow.flow.spec import Edge, Flow
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
@@ -48,7 +48,13 @@ class Rebased:
     corrections: tuple[Correction, ...]
 
 
-def rebase(flow: Flow, clients: Mapping[str, Client], tables: Mapping[str, Table], who: str) -> list[Correction]:
+def rebase(
+    flow: Flow,
+    clients: Mapping[str, Client],
+    tables: Mapping[str, Table],
+    who: str,
+    documents: Mapping[str, Documents] | None = None,
+) -> list[Correction]:
     """Correct every counter that drifts, and write down who did it. Blocks; processes may run meanwhile.
 
     What is no question of counting stays a drift: a message that is in a table twice, a consumer group that is gone.
@@ -56,7 +62,7 @@ def rebase(flow: Flow, clients: Mapping[str, Client], tables: Mapping[str, Table
     """
     done: list[Correction] = []
     for _ in range(ROUNDS):
-        found = list(corrections(flow, audit(flow, clients, tables)))
+        found = list(corrections(flow, audit(flow, clients, tables, documents)))
         if not found:
             break
         for connection, client in clients.items():
@@ -100,9 +106,9 @@ def _place(flow: Flow, finding: Finding) -> _Place | None:
         return flow.streams[flow.edges[name].source].on, keys.edge(name, retry=name != subject), "frozen"
     if finding.check == "writer":
         return _out(flow, keys, subject)
-    if finding.check == "table":
-        edges = [edge.name for edge in flow.edges.values() if f"{edge.connection}.{edge.table}" == subject]
-        return _out(flow, keys, edges[0]) if finding.equation == "written = rows" else None
+    if finding.check in ("table", "collection"):
+        stored = [edge.name for edge in flow.edges.values() if subject == _stored(edge)]
+        return _out(flow, keys, stored[0]) if stored and finding.equation.startswith("written = ") else None
     if stream not in flow.streams:  # of a former flow file: it is let go of with `dataflow release`
         return None
     on = flow.streams[stream].on
@@ -116,8 +122,15 @@ def _place(flow: Flow, finding: Finding) -> _Place | None:
     return None
 
 
-def _out(flow: Flow, keys: Keys, name: str) -> _Place:
+def _stored(edge: Edge) -> str:
+    """The table or collection of an edge, as the audit names it."""
+    return ".".join(part for part in (edge.connection, edge.database, edge.table) if part)
+
+
+def _out(flow: Flow, keys: Keys, name: str) -> _Place | None:
     step = flow.workers.get(name) or flow.edges[name]
+    if step.source not in flow.streams:  # its books are not in a Redis
+        return None
     return flow.streams[step.source].on, keys.stream(step.source).counts, f"{name}.out"
 
 

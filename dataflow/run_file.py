@@ -43,8 +43,9 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     """Contents of run.json.
 
     redis: connection name -> URL of the embedded Redis. warehouse: connection name -> address of the embedded
-    ClickHouse. mongo: connection name -> URL of the embedded MongoDB. scheduler: base URL of the scheduler's API, ""
-    for a flow that has none. ready: whether everything has come up. children: name -> what `up` knows of it.
+    ClickHouse. mongo: connection name -> URL of the embedded MongoDB. scheduler, sync: base URL of the API of the
+    scheduler and of the sync room, "" for a flow that has none.
+    ready: whether everything has come up. children: name -> what `up` knows of it.
     """
 
     format: int = FORMAT
@@ -55,6 +56,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     warehouse: Mapping[str, WarehouseAddress] = {}
     mongo: Mapping[str, str] = {}
     scheduler: str = ""
+    sync: str = ""
     ready: bool = False
     children: Mapping[str, ChildRecord] = {}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -31,7 +31,9 @@ class Settings(BaseSettings):
 
     log_level, log_format: what is logged, and how. max_body_bytes, max_messages_per_request: what the hub takes
     in one request. idempotency_ttl_s: how long it remembers a key. redis_timeout_s: how long a call to Redis may
-    take. data_dir: where a flow keeps its data; None: `.dataflow` beside the flow file.
+    take. data_dir: where a flow keeps its data; None: `.dataflow` beside the flow file. api_key, api_key_file: the key
+    that our own commands and clients send, or the file with it. require_keys: services ask for a key even on loopback
+    and while the flow has none.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
@@ -43,6 +45,9 @@ class Settings(BaseSettings):
     idempotency_ttl_s: int = Field(86_400, ge=60, le=30 * 86_400)
     redis_timeout_s: float = Field(5.0, ge=0.1, le=300, allow_inf_nan=False)
     data_dir: Path | None = None
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None
+    require_keys: bool = False
 
     def data_folder(self, flow: Path) -> Path:
         """Where the flow of this file keeps its data. Absolute; need not exist."""

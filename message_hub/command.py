@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from dataflow.access.listen import insecure_option, keys_required
 from dataflow.cli.arguments import flow_argument
 from dataflow.connections import resolve
 from dataflow.flow.load import load
@@ -20,20 +21,30 @@ from dataflow.settings import read_settings
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; else as the flow file says.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @click.option("--threads", type=click.IntRange(1, 256), default=4, show_default=True, help="Threads in each.")
-def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: int) -> None:
+@insecure_option
+def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: int, insecure: bool) -> None:
     """Run the message hub of FLOW until SIGTERM or Ctrl-C.
+
+    Listening elsewhere than on loopback takes API keys (docs/SECURITY.md).
 
     After SIGTERM requests in hand are answered; after Ctrl-C they are not, and their senders send them again.
     """
+    from dataflow.web.server import Server
+    from message_hub.host import Host
     from message_hub.net import Net
-    from message_hub.server import Server
 
     settings = read_settings()
     path = flow.resolve()
     declared = load(path)
     Net.of(declared, settings.redis_timeout_s)  # here an address that is missing is told in one clear line
-    bind = f"{host or declared.hub_host}:{port or _port(declared)}"
-    Server(path, bind, workers, threads, settings).run()
+    host = host or declared.hub_host
+    required = keys_required(declared, host, settings, insecure=insecure)
+    bind = f"{host}:{port or _port(declared)}"
+
+    def start() -> Host:
+        return Host(path, bind, settings, keys_required=required)
+
+    Server("hub", bind, start, processes=workers, threads=threads).run()
 
 
 def _port(flow: Flow) -> int:

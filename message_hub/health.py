@@ -8,11 +8,12 @@ from typing import Any
 from flask import Response
 
 from dataflow import __version__
+from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.store.keys import FORMAT
 from dataflow.store.memory import DOOR_MARK, Memory, read_memory
 from dataflow.store.reading import StreamView, read_alarms, read_streams
-from message_hub.envelope import accepted, bare
+from dataflow.web.answer import accepted, bare
 from message_hub.live_net import LiveNet
 from message_hub.refusal import Refusal
 
@@ -44,7 +45,8 @@ class Health:
         """Whether messages can be taken: every Redis answers and every stream is declared there.
 
         A full stream does not make the hub unready, nor does a server short of memory: their senders are told to wait.
-        They are named here, a stream with the readers who hold it.
+        They are named here, a stream with the readers who hold it. Where keys are asked for, a caller without one
+        learns nothing but yes or no.
         """
         net = self._live.current()
         try:
@@ -52,9 +54,14 @@ class Health:
             alarms = read_alarms(net.flow, net.redis.values())
             memory = {name: read_memory(client) for name, client in net.redis.items()}
         except (ServerAway, OutcomeUnknown) as error:
-            raise Refusal(503, f"not ready: {error}", data={"redis": False}) from None
+            reason = str(error) if may("viewer") else "Redis does not answer"
+            raise Refusal(503, f"not ready: {reason}", redis=False) from None
         undeclared = [view.name for view in views if view.books.max_len is None]
-        data = {
+        if not may("viewer"):
+            if undeclared:
+                raise Refusal(503, "not ready: the flow is not applied", redis=True)
+            return accepted({"redis": True})
+        data: dict[str, Any] = {
             "redis": True,
             "undeclared": undeclared,
             "full": [_fullness(view) for view in views if _is_full(view)],
@@ -64,7 +71,7 @@ class Health:
         }
         if undeclared:
             names = ", ".join(undeclared[:_NAMES_SHOWN])
-            raise Refusal(503, f"not ready: not declared in Redis: {names}; run `dataflow apply`", data=data)
+            raise Refusal(503, f"not ready: not declared in Redis: {names}; run `dataflow apply`", **data)
         return accepted(data)
 
     def queue_size_metrics(self) -> Response:

@@ -11,12 +11,13 @@ from typing import Any
 
 from flask import Response, request
 
+from dataflow.access.flask import caller_name
 from dataflow.errors import InvalidMessage
 from dataflow.message import extend_path, message_id, request_id
 from dataflow.settings import Settings
 from dataflow.store.door import MAX_MESSAGES, Appended, Outgoing, Record
+from dataflow.web.answer import accepted
 from message_hub.body import Form, read_body
-from message_hub.envelope import accepted
 from message_hub.live_net import LiveNet
 from message_hub.net import Net
 from message_hub.parse import parse
@@ -83,8 +84,11 @@ class Post:
         return messages
 
     def _record(self, key: str, stream: str, body: bytes, form: Form, request: str, count: int) -> Record:
-        """The idempotency record of a request. Each door remembers keys of its own."""
-        name = hashlib.blake2b(f"{stream}\n{key}".encode(), digest_size=16).hexdigest()
+        """The idempotency record of a request. Each door remembers keys of its own, and so does each caller: by the
+        name of its API key, so that a caller whose API key was replaced can still send again.
+        """
+        space = "\n".join((caller_name(), stream, key) if caller_name() else (stream, key))
+        name = hashlib.blake2b(space.encode(), digest_size=16).hexdigest()
         digest = hashlib.blake2b(body, digest_size=16, person=form.encode()).hexdigest()
         return Record(name, digest, request, count, self._settings.idempotency_ttl_s)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from dataflow.access.gate import Gate
 from dataflow.broker import broker_url, queue_of
 from dataflow.errors import DataflowError
 from dataflow.flow.load import load
@@ -34,15 +35,17 @@ class Host:
 
     Args:
         path: the flow file.
+        keys_required: the API asks for a key even while the flow has none.
 
     Raises FlowError, NotRunning, UserError (no MongoDB), ServerAway, FormatTooNew: nothing was started.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keys_required: bool = False) -> None:
         flow = load(path)
         redis_url, mongo_url = addresses(flow)
         self._keys = Keys(flow.name)
         self._redis = connect(redis_url)
+        self._gate = Gate(lambda: (self._redis, self._keys), required=keys_required)
         documents.connect(mongo_url)
         check_format(self._redis, self._keys)
         self._flow = LiveFlow(path, flow, self._redis)
@@ -57,14 +60,17 @@ class Host:
     @property
     def app(self) -> Flask:
         """The HTTP API."""
-        return create_app(self.loop, self._tasks, self._jobs, lambda: self._flow.current)
+        return create_app(self.loop, self._tasks, self._jobs, lambda: self._flow.current, self._gate)
 
-    def start(self) -> None:
-        """Begin. Once per process, after the last fork."""
-        self.loop.start()
-        self._thread.start()
+    @classmethod
+    def started(cls, path: Path, *, keys_required: bool = False) -> Host:
+        """One that schedules already. Once per process, after the last fork."""
+        host = cls(path, keys_required=keys_required)
+        host.loop.start()
+        host._thread.start()
+        return host
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End in good order. Blocks for the jobs in hand."""
         self._stop.set()
         self._thread.join()

@@ -15,11 +15,15 @@ from typing import Any, Final
 
 import click
 
+from dataflow.access import history
 from dataflow.cli.arguments import json_option
 from dataflow.cli.common import flow_option, number, print_json, show, split_flow, table
 from dataflow.errors import DataflowError, UnknownName, UserError
 from dataflow.flow.load import load
 from dataflow.schedule import zone
+from dataflow.store.keys import Keys
+from dataflow.store.redis import Client
+from dataflow.store.redis import connect as connect_redis
 from scheduler.addresses import addresses
 from scheduler.machine import decide, state_of
 from scheduler.record import Record
@@ -96,6 +100,7 @@ def run(words: tuple[str, ...], flow_path: Path | None, timeout_s: float, as_jso
     pid = str(site.find(rest)["_id"])
     asked = int(time.time() * 1000)
     site.tasks.ask(pid, asked)
+    site.note("task run", rest[0])
     site.wait(lambda: (site.tasks.record(pid) or {}).get("done", 0) >= asked, timeout_s, "the run has not ended")
     last = site.view(site.find(rest))["history"][-1]
     if as_json:
@@ -134,9 +139,14 @@ def rm(words: tuple[str, ...], flow_path: Path | None) -> None:
 class _Site:
     """The documents of a flow's machine."""
 
-    def __init__(self, tasks: Tasks, home: tzinfo) -> None:
+    def __init__(self, tasks: Tasks, home: tzinfo, redis: Client, keys: Keys) -> None:
         self.tasks = tasks
         self._home = home
+        self._redis, self._keys = redis, keys
+
+    def note(self, what: str, task_id: str) -> None:
+        """Write what this person wished into the history."""
+        history.record(self._redis, self._keys, history.person(), what, task_id)
 
     def find(self, words: list[str]) -> dict[str, Any]:
         """The document of the one task that is named. Raises UnknownName."""
@@ -199,8 +209,10 @@ def _facts(run: Mapping[str, Any]) -> str:
 def _site(words: tuple[str, ...], flow_path: Path | None) -> tuple[_Site, list[str]]:
     path, rest = split_flow(words, flow_path)
     flow = load(path)
-    connect(addresses(flow)[1])
-    return _Site(Tasks(flow.machine), zone(flow.scheduler.timezone)), rest
+    redis_url, mongo_url = addresses(flow)
+    connect(mongo_url)
+    redis = connect_redis(redis_url)
+    return _Site(Tasks(flow.machine), zone(flow.scheduler.timezone), redis, Keys(flow.name)), rest
 
 
 def _wish(words: tuple[str, ...], flow_path: Path | None, wish: str) -> None:
@@ -213,6 +225,7 @@ def _wish(words: tuple[str, ...], flow_path: Path | None, wish: str) -> None:
     if not one.enabled and wish != "init":
         raise UserError(f"task {one.task_id!r} is disabled: is_enable is 0 in its document")
     site.tasks.set(one.pid, set_to_status=wish)
+    site.note(f"task {wish}", one.task_id)
 
     def followed() -> bool:
         at_rest = wish == "running" or not Record.of(site.tasks.record(one.pid) or {}).under_way

@@ -20,11 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from celery import Celery
+from celery import Celery, current_task
 from celery.signals import worker_shutting_down
 
 from dataflow.broker import RUN_EDGE, broker_url, queue_of
 from dataflow.errors import UnknownName
+from sync.notes import EVERY_S, Notes
 from sync.room import Room
 from sync.servers import home
 
@@ -117,18 +118,31 @@ def _task(name: str) -> Callable[[F], F]:
 
 
 @_task(RUN_EDGE)
-def run_edge(edge: str, tick: int | None = None, max_batches: int | None = None) -> dict[str, Any]:
+def run_edge(
+    edge: str, tick: int | None = None, max_batches: int | None = None, batch: int | None = None
+) -> dict[str, Any]:
     """Run an edge now; what a schedule's tick, an operator or a program asks for. Safe to run twice or late.
 
     Args:
         edge: its name in the flow.
         tick: which tick of the schedule this is (ms since 1970); for the log.
         max_batches: most batches to move; None: until nothing is left.
+        batch: most messages of a batch, where the edge itself allows no fewer.
 
-    Returns what `Run` holds. An edge that the flow does not have is reported and forgotten.
+    Returns what `Run` holds. An edge that the flow does not have is reported and forgotten. A run that was asked for
+    by HTTP is noted, too, when it begins and when it ends.
     """
+    room = _shared.get()
+    notes = Notes(room, current_task.request.id, lambda: stop.wait(EVERY_S))
+    notes.begin()
+    outcome = _outcome(room, edge, tick, max_batches, batch)
+    notes.end(outcome)
+    return outcome
+
+
+def _outcome(room: Room, edge: str, tick: int | None, max_batches: int | None, batch: int | None) -> dict[str, Any]:
     try:
-        run = _shared.get().run(edge, max_batches=max_batches, stop=stop.is_set)
+        run = room.run(edge, max_batches=max_batches, batch=batch, stop=stop.is_set)
     except UnknownName as error:
         log.warning("a hint for an edge that is not there: %s", error, extra={"edge": edge, "tick": tick})
         return {"state": "unknown-edge", "error": str(error)}
@@ -146,6 +160,12 @@ def s2s(edge: str, tick: int | None = None, max_batches: int | None = None) -> d
 def s2ch(edge: str, tick: int | None = None, max_batches: int | None = None) -> dict[str, Any]:
     """Run an edge of kind s2ch; see `run_edge`."""
     return _run_kind("s2ch", edge, tick, max_batches)
+
+
+@_task("dataflow.s2mongo")
+def s2mongo(edge: str, tick: int | None = None, max_batches: int | None = None) -> dict[str, Any]:
+    """Run an edge of kind s2mongo; see `run_edge`."""
+    return _run_kind("s2mongo", edge, tick, max_batches)
 
 
 def _run_kind(kind: str, edge: str, tick: int | None, max_batches: int | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial, reduce
 from operator import add
 
@@ -32,16 +33,26 @@ def runner_of(flow: Flow, edge: Edge, servers: Servers, lane: LaneName) -> Runne
     return Runner(edge, source_of(flow, edge, servers, lane), partial(make_sink, flow, edge, servers))
 
 
-def run_edge(flow: Flow, name: str, servers: Servers, *, max_batches: int | None = None, stop: Stop = never) -> Run:
+def run_edge(
+    flow: Flow,
+    name: str,
+    servers: Servers,
+    *,
+    max_batches: int | None = None,
+    batch: int | None = None,
+    stop: Stop = never,
+) -> Run:
     """Run an edge now: its stream, then what came back to it. Blocks; lets go of the edge before it returns.
 
     Args:
         max_batches: most batches of each of the two; None: until nothing is left.
+        batch: most messages of a batch, where the edge itself allows no fewer.
         stop: asked between batches.
 
     Returns what was done; what went wrong with servers and data stands in `state` and `error`. Raises UnknownName.
     """
     edge = edge_of(flow, name)
+    edge = edge if batch is None else replace(edge, batch=min(edge.batch, batch))
     return reduce(add, [_run_lane(flow, edge, servers, lane, max_batches, stop) for lane in LANES])
 
 

@@ -13,6 +13,7 @@ from dataflow.flow.spec import Flow
 from dataflow.store.declare import revision
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client
+from dataflow.store.runs import AskedRuns
 from sync.edges import run_edge
 from sync.run import Run
 from sync.runner import Stop
@@ -52,6 +53,16 @@ class Room:
         return Keys(self._flow.name)
 
     @property
+    def applied(self) -> bool:
+        """Whether the flow was applied when Redis was last asked, by `follow`."""
+        return bool(self._revision)
+
+    @property
+    def asked(self) -> AskedRuns:
+        """The runs that were asked for by HTTP. Raises NotRunning."""
+        return AskedRuns(self.redis, self.keys)
+
+    @property
     def redis(self) -> Client:
         """Where the flow keeps its revision and its heartbeats. Raises NotRunning."""
         return self.servers.redis(home(self._flow))
@@ -71,13 +82,13 @@ class Room:
             self._revision = found
             return self._reload()
 
-    def run(self, name: str, *, max_batches: int | None, stop: Stop) -> Run:
+    def run(self, name: str, *, max_batches: int | None, stop: Stop, batch: int | None = None) -> Run:
         """Run one edge now; see `run_edge`."""
         try:
             self.follow()
         except DataflowError as error:
             log.debug("cannot look for a new revision of the flow: %s", error)
-        return run_edge(self._flow, name, self.servers, max_batches=max_batches, stop=stop)
+        return run_edge(self._flow, name, self.servers, max_batches=max_batches, batch=batch, stop=stop)
 
     def close(self) -> None:
         """Let go of the servers."""
@@ -98,4 +109,5 @@ class Room:
 
 
 def _same(one: Resolved, other: Resolved) -> bool:
-    return dict(one.redis) == dict(other.redis) and dict(one.warehouse) == dict(other.warehouse)
+    kinds = ((one.redis, other.redis), (one.warehouse, other.warehouse), (one.mongo, other.mongo))
+    return all(dict(was) == dict(is_) for was, is_ in kinds)

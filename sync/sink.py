@@ -92,7 +92,9 @@ class Prepared:
 class Batch:
     """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence.
 
-    prev is the digest of the batch that must be the last at the target.
+    resent: it was frozen by an earlier run, and perhaps sent. in_doubt: the source's server was started anew, and may
+    have forgotten that it sent entries of this batch, under another identity. A target that remembers batches finds
+    that out by itself. prev: digest of the batch that must be the last at the target.
     """
 
     lineage: str
@@ -104,6 +106,7 @@ class Batch:
     rows: Sequence[Row]
     frozen_ms: int
     resent: bool
+    in_doubt: bool = False
     prev: str = ANY
 
     @property

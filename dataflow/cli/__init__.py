@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -19,6 +20,8 @@ from dataflow import __version__, log
 from dataflow.errors import DataflowError
 from dataflow.masking import mask_urls
 
+FAULTS_VARIABLE = "DATAFLOW_FAULTS"
+"""Set by tests alone; see dataflow/testing/faultpoints.py."""
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -35,6 +38,8 @@ class LazyCommand:
         """Import the module and return the command. Raises ImportError if a package is missing."""
         module, _, attribute = self.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
+        if folder := os.environ.get(FAULTS_VARIABLE):
+            _install_faults(Path(folder), module.partition(".")[0])
         return command
 
 
@@ -43,6 +48,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "down": LazyCommand("dataflow.cli.up:down", "Stop what `dataflow up` started in this folder."),
     "check": LazyCommand("dataflow.cli.check:check", "Check a flow file and report every problem in it."),
     "graph": LazyCommand("dataflow.cli.check:graph", "Print a flow as a Mermaid graph."),
+    "doctor": LazyCommand("dataflow.cli.doctor:doctor", "Check a deployment, and say what has to be changed."),
+    "probe": LazyCommand("dataflow.cli.probe:probe", "Tell whether a process on this machine does its work."),
     "apply": LazyCommand("dataflow.cli.apply:apply", "Write the declared readers of a flow to Redis."),
     "status": LazyCommand("dataflow.cli.status:status", "Show streams, readers, edges, processes and alarms."),
     "send": LazyCommand("dataflow.cli.send:send", "Send messages from a file or stdin (JSON lines, CSV) to the hub."),
@@ -57,9 +64,12 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "resume": LazyCommand("dataflow.cli.edges:resume", "Let an edge that has paused itself go on."),
     "run": LazyCommand("dataflow.cli.edges:run", "Run an edge once, now."),
     "task": LazyCommand("scheduler.task_command:task", "List, show, run, pause, resume and remove tasks."),
+    "key": LazyCommand("dataflow.cli.key:key", "Make, list and revoke the API keys of a flow."),
+    "history": LazyCommand("dataflow.cli.history:history", "Show who changed what, when."),
     "hub": LazyCommand("message_hub.command:hub", "Run the message hub of a flow."),
     "worker": LazyCommand("workers.command:worker", "Run one worker of a flow."),
     "sync": LazyCommand("sync.command:sync", "Run the edges of a flow."),
+    "sync-api": LazyCommand("sync.api.command:sync_api", "Run the HTTP API that runs the edges of a flow."),
     "scheduler": LazyCommand("scheduler.command:scheduler", "Run the tasks of a flow, and their HTTP API."),
 }
 
@@ -152,6 +162,12 @@ def _invoke(group: click.Group, arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return 0
+
+
+def _install_faults(folder: Path, room: str) -> None:
+    from dataflow.testing import faultpoints
+
+    faultpoints.install(folder, room)
 
 
 def _complain(text: str) -> None:

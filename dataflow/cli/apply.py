@@ -30,6 +30,8 @@ def apply(flow_path: Path, as_json: bool) -> None:
         clients = site.clients
         # the home last: processes follow its revision, and find everything else in place
         done = {name: declare_flow(site.flow, clients[name], name) for name in reversed(site.connections)}
+        revisions = {name: applied.revision for name, applied in done.items()}
+        site.note("apply", site.flow.name, digest=site.flow.digest, revisions=revisions)
         if as_json:
             print_json(done)
             return
@@ -60,6 +62,7 @@ def release(words: tuple[str, ...], flow_path: Path | None, yes: bool, as_json: 
         if not yes:
             click.confirm(f"drop {view.waiting} messages that wait for {stream}/{group}?", abort=True, err=True)
         undeclare(client, site.keys, stream, group, release=True)
+        site.note("release", f"{stream}/{group}", dropped=view.waiting)
     if as_json:
         print_json({"stream": stream, "reader": group, "released": view.waiting})
     else:

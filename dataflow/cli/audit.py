@@ -13,11 +13,12 @@ import click
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dataflow.audit import Finding, Table, is_clean
+from dataflow.audit import Documents, Finding, Table, is_clean
 from dataflow.audit import audit as audit_flow
 from dataflow.cli.arguments import json_option
 from dataflow.cli.common import Site, number, print_json, show, table, with_flow
 from dataflow.errors import UserError
+from dataflow.mongo import Collections
 from dataflow.rebase import Correction, history
 from dataflow.rebase import rebase as rebase_flow
 from dataflow.warehouse import Warehouse, connect
@@ -56,13 +57,14 @@ def audit(flow_path: Path, problems: bool, rebase: bool, yes: bool, as_json: boo
     messages, and is written down with your name.
     """
     with Site(flow_path) as site:
-        tables = warehouses(site)
-        found = audit_flow(site.flow, site.clients, tables)
+        tables, collections = warehouses(site), documents(site)
+        found = audit_flow(site.flow, site.clients, tables, collections)
         corrected: list[Correction] = []
         if rebase and not is_clean(found):
             _confirm(found, yes)
-            corrected = rebase_flow(site.flow, site.clients, tables, f"{getpass.getuser()}@{socket.gethostname()}")
-            found = audit_flow(site.flow, site.clients, tables)
+            who = f"{getpass.getuser()}@{socket.gethostname()}"
+            corrected = rebase_flow(site.flow, site.clients, tables, who, collections)
+            found = audit_flow(site.flow, site.clients, tables, collections)
         former = [one for client in site.clients.values() for one in history(site.flow, client)]
     chosen = [finding for finding in found if not (problems and finding.state == "ok")]
     if as_json:
@@ -104,6 +106,12 @@ def warehouses(site: Site) -> dict[str, Table]:
         except UserError:  # of a kind that cannot be asked; the audit says so
             continue
     return found
+
+
+def documents(site: Site) -> dict[str, Documents]:
+    """The MongoDB servers of a flow's edges that can be asked from here."""
+    names = {edge.connection for edge in site.flow.edges.values() if edge.connection in site.resolved.mongo}
+    return {name: Collections(site.mongo(name)) for name in names if name is not None}
 
 
 def summary(found: Sequence[Finding]) -> str:

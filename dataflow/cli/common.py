@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 import msgspec
@@ -16,6 +16,7 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from dataflow.access import history
 from dataflow.connections import Resolved, resolve
 from dataflow.errors import UnknownName
 from dataflow.flow.load import load
@@ -23,6 +24,9 @@ from dataflow.flow.spec import Edge, Flow, Stream, Worker
 from dataflow.store.declare import check_format
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, connect
+
+if TYPE_CHECKING:
+    from dataflow.mongo import MongoClient
 
 DEFAULT_FLOW = Path("flow.yml")
 _PIPE_WIDTH = 240
@@ -65,6 +69,7 @@ class Site:
         self.keys = Keys(self.flow.name)
         self.resolved: Resolved = resolve(self.flow)
         self._clients: dict[str, Client] = {}
+        self._mongo: dict[str, MongoClient] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +79,8 @@ class Site:
     ) -> None:
         for client in self._clients.values():
             client.close()
+        for store in self._mongo.values():
+            store.close()
 
     @property
     def connections(self) -> list[str]:
@@ -92,6 +99,23 @@ class Site:
             self._clients[connection] = client
             check_format(client, self.keys)
         return self._clients[connection]
+
+    def mongo(self, connection: str) -> MongoClient:
+        """The client of a MongoDB connection. Raises NotRunning, UserError: its address cannot be used."""
+        if connection not in self._mongo:
+            from dataflow.mongo import connect as connect_mongo
+
+            self._mongo[connection] = connect_mongo(self.resolved.mongo[connection])
+        return self._mongo[connection]
+
+    @property
+    def home(self) -> Client:
+        """The client of the Redis with what belongs to no stream: keys, history."""
+        return self.client(self.flow.home)
+
+    def note(self, what: str, subject: str, **facts: Any) -> None:
+        """Write a change that this person has made into the history."""
+        history.record(self.home, self.keys, history.person(), what, subject, **facts)
 
     def stream(self, name: str) -> Stream:
         """A stream of the flow. Raises UnknownName."""

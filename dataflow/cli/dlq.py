@@ -88,6 +88,7 @@ def replay(words: tuple[str, ...], flow_path: Path | None, all_: bool, as_json: 
         letters = of_reader(site, reader)
         moved = letters.replay_all() if all_ else letters.replay(ids)
         left = letters.count()
+        site.note("dlq replay", reader, replayed=moved, left=left)
     if as_json:
         print_json({"reader": reader, "replayed": moved, "left": left})
     else:

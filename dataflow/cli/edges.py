@@ -38,6 +38,7 @@ def resume(words: tuple[str, ...], flow_path: Path | None, bury: bool, accept_lo
         targets = edge.target_streams
         target = site.client(site.flow.streams[targets[0]].on) if targets else None
         done = lift_pause(site.flow, edge, source, target, accept_loss=accept_loss, bury=bury)
+        site.note("edge resume", edge.name, accept_loss=accept_loss, bury=bury, was_paused=done.was_paused)
     if as_json:
         print_json(done)
     else:
@@ -58,8 +59,9 @@ def run(words: tuple[str, ...], flow_path: Path | None, max_batches: int | None,
     path, rest = split_flow(words, flow_path)
     with Site(path) as site:
         edge = _edge(site, rest)
-        elsewhere = edge.connection is not None and site.flow.connections[edge.connection].embedded
+        elsewhere = edge.kind == "s2ch" and site.flow.connections[edge.connection or ""].embedded
         told = _ask(path, edge, max_batches) if elsewhere else _run_here(site, edge, max_batches)
+        site.note("edge run", edge.name, state=told["state"], read=told["read"])
     if as_json:
         print_json(told)
     else:

@@ -20,6 +20,8 @@ _SCHEMES: Mapping[ConnectionKind, tuple[str, ...]] = {
     "mongo": ("mongodb", "mongodb+srv"),
 }
 
+_WORD = r"[^\s@]{1,300}"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -63,6 +65,26 @@ class Address:
         """The scheme only."""
         schemes = "|".join(re.escape(scheme) for scheme in _SCHEMES[self.server])
         return {"anyOf": [{"const": EMBEDDED}, {"type": "string", "pattern": f"^({schemes})://"}, VARIABLE]}
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another word for a server. What is wrong with one is said without showing it: it may hold a secret."""
+
+    words: str = "an address or a name without a password"
+    blank: str = ""
+
+    def read(self, node: Node, place: Place) -> Any:
+        """The word."""
+        if not isinstance(node, Leaf) or node.value is None or node.broken:
+            return wrong(self, node, place)
+        if re.fullmatch(_WORD, node.text):
+            return node.text
+        return place.report("F103", node.mark, wanted=self.words, found="text with @ or a space in it")
+
+    def schema(self) -> Schema:
+        """A string."""
+        return {"anyOf": [{"type": "string", "pattern": f"^{_WORD}$"}, VARIABLE]}
 
 
 def _fault_of_clickhouse(url: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dataflow.flow.expand import expand
+from dataflow.flow.shape import LEAST_ROWS
 from dataflow.flow.spec import (
     EMBEDDED,
     Connection,
@@ -19,6 +20,7 @@ from dataflow.flow.spec import (
     Route,
     Scheduler,
     Stream,
+    SyncApi,
     Worker,
 )
 
@@ -58,6 +60,7 @@ def flow(values: Values, path: Path, written: Any) -> Flow:
         hub_host=values["hub"]["host"],
         hub_port=values["hub"]["port"],
         scheduler=scheduler(values["scheduler"], connections),
+        sync=SyncApi(**values["sync"]),
     )
 
 
@@ -70,7 +73,7 @@ def default_connections(environ: Mapping[str, str]) -> dict[str, dict[str, str |
 def connection(name: str, values: Values) -> Connection:
     """A connection of the first kind that it gives."""
     kind: ConnectionKind = next((kind for kind in KINDS if values[kind] is not None), "redis")
-    return Connection(name, kind, values[kind] or EMBEDDED)
+    return Connection(name, kind, values[kind] or EMBEDDED, values.get("aliases") or ())
 
 
 def stream(name: str, values: Values, home: str) -> Stream:
@@ -103,10 +106,10 @@ def worker(name: str, values: Values) -> Worker:
 
 def edge(name: str, values: Values) -> Edge:
     """An edge; its kind decides what `to` means."""
-    to, to_table = values.get("to"), values["kind"] == "s2ch"
+    to, to_table = values.get("to"), values["kind"] in ("s2ch", "s2mongo")
     named, _, table = (to or "").partition(".") if to_table else ("", "", "")
-    same = ("kind", "create_table", "columns", "delivery", "batch", "min_batch", "max_wait_s", "lease_s", "join")
-    absent = {"create_table": False, "columns": None}
+    same = ("kind", "create_table", "columns", "delivery", "batch", "max_wait_s", "lease_s", "join")
+    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False}
     return Edge(
         name=name,
         source=values["from"],
@@ -115,7 +118,8 @@ def edge(name: str, values: Values) -> Edge:
         connection=named or None,
         table=table or None,
         task=values["task"],
-        **{key: values.get(key, absent.get(key)) for key in same},
+        min_batch=values["min_batch"] or min(LEAST_ROWS, values["batch"]),
+        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive")},
     )
 
 
@@ -134,7 +138,7 @@ def route(values: Values | None) -> Route | None:
 
 def digest(written: Any, connections: Mapping[str, Connection]) -> str:
     """What the file says, as a hex digest: the same for another layout, other comments or another password."""
-    servers = {name: [one.kind, without_secret(one.url)] for name, one in connections.items()}
+    servers = {name: [one.kind, without_secret(one.url), *one.aliases] for name, one in connections.items()}
     text = json.dumps({**written, "connections": servers}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

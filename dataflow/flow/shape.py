@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dataflow.flow.address import Address
+from dataflow.flow.address import Address, Alias
 from dataflow.flow.fields import FieldName, Types
 from dataflow.flow.many import Free, Named, Several
 from dataflow.flow.names import Name, Names
@@ -30,7 +30,9 @@ STREAM_NAMES: Final = Names(
     "a stream",
     _PART,
     _PART_RULE,
-    frozenset({"alarms", "edge", "flow", "idem", "live", "marker", "scheduler"}),  # they are keys beside the streams'
+    frozenset(
+        {"access", "alarms", "edge", "flow", "idem", "live", "marker", "run", "scheduler"}
+    ),  # they are keys beside the streams'
 )
 STEP_NAMES: Final = Names(
     "a worker or an edge",
@@ -49,6 +51,13 @@ CONNECTION: Final = Section(
         Key("redis", Address("redis"), "address of a Redis server"),
         Key("clickhouse", Address("clickhouse"), "address of a ClickHouse server"),
         Key("mongo", Address("mongo"), "address of a MongoDB server"),
+        Key(
+            "aliases",
+            Several(Alias()),
+            "what requests to the API of the sync room may call it, beside its name and its own host:port",
+            default=(),
+            default_words="none",
+        ),
     ),
     refused={"handler": "F305"},
     exactly_one=("redis", "clickhouse", "mongo"),
@@ -161,6 +170,10 @@ ROUTE: Final = Section(
     ),
 )
 
+_LEAST: Final = "wait for so many ..."
+LEAST_ROWS: Final = 1000
+"""So many messages an edge waits for where its target makes a part of each batch, and the file says nothing."""
+
 
 def _edge(
     kind: str,
@@ -168,6 +181,7 @@ def _edge(
     specific: tuple[Key, ...],
     batch: tuple[int, int],
     exactly_one: tuple[str, ...] = (),
+    least: Key | None = None,
 ) -> Section:
     most, default = batch
     return Section(
@@ -177,7 +191,7 @@ def _edge(
             Key("from", Text("the name of a stream"), "the stream it reads", required=True),
             *specific,
             Key("batch", Whole(1, most), "most messages moved at once", default=default),
-            Key("min_batch", Whole(1, most), "wait for so many ...", default=1),
+            least or Key("min_batch", Whole(1, most), _LEAST, default=1),
             Key("max_wait_s", Number(0), "... but not longer than this", default=1.0),
             Key("lease_s", Number(1), "after so long without a sign of life others take over", default=30.0),
             Key(
@@ -229,9 +243,31 @@ S2CH: Final = _edge(
         Key("columns", COLUMNS, "fields to store", default_words="those that the table has"),
     ),
     batch=(100_000, 10_000),
+    least=Key("min_batch", Whole(1, 100_000), _LEAST, default_words=f"{LEAST_ROWS}, or `batch` where that is less"),
 )
 
-EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH})
+S2MONGO: Final = _edge(
+    "s2mongo",
+    "stream to MongoDB collection",
+    (
+        Key(
+            "to",
+            Text("<connection>.<collection>", r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z_][A-Za-z0-9_]*", "F117"),
+            "the target collection",
+            required=True,
+        ),
+        Key(
+            "database",
+            Text("the name of a database", r"[A-Za-z0-9_-]{1,63}"),
+            "the database of the collection",
+            default_words="the one in the connection's URL, else `dataflow`",
+        ),
+        Key("exclusive", Flag(), "nothing else writes to the collection or deletes from it", default=False),
+    ),
+    batch=(10_000, 1_000),
+)
+
+EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH, "s2mongo": S2MONGO})
 
 SCHEDULER: Final = Section(
     "the scheduler",
@@ -276,6 +312,15 @@ SCHEDULER: Final = Section(
     refused={"handler": "F305"},
 )
 
+SYNC: Final = Section(
+    "the sync room",
+    (
+        Key("host", Text("a host name or address", r"[^\s/]+"), "where its HTTP API listens", default="127.0.0.1"),
+        Key("port", Whole(1, 65535), "TCP port", default=24104),
+    ),
+    refused={"handler": "F305"},
+)
+
 FILE: Final = Section(
     "the file",
     (
@@ -288,6 +333,7 @@ FILE: Final = Section(
         ),
         Key("hub", HUB, "the HTTP door", default=HUB.blank),
         Key("scheduler", SCHEDULER, "what runs the edges that have a `task`", default_words="as if it were empty"),
+        Key("sync", SYNC, "the HTTP API that runs edges when asked to", default=SYNC.blank),
         Key(
             "streams",
             Named(STREAM_NAMES, STREAM, "a mapping: stream name -> its keys", empty=False),

@@ -14,6 +14,9 @@ from typing import Any, Literal
 FieldType = Literal["str", "int", "float", "bool", "datetime", "json"]
 ConnectionKind = Literal["redis", "clickhouse", "mongo"]
 EMBEDDED = "embedded"
+EdgeKind = Literal["s2s", "s2ch", "s2mongo"]
+DEFAULT_DATABASE = "dataflow"
+"""Of collections where neither the edge nor the address of its MongoDB names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,15 @@ Schema = Mapping[str, Field]
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A named server. `url` is "embedded" or an address with its secret; the repr never shows the secret."""
+    """A named server. `url` is "embedded" or an address with its secret; the repr never shows the secret.
+
+    `aliases` are the names under which requests to the sync room's API may mean it; see `dataflow.aliases`.
+    """
 
     name: str
     kind: ConnectionKind
     url: str = field(repr=False)
+    aliases: tuple[str, ...] = ()
 
     @property
     def embedded(self) -> bool:
@@ -87,12 +94,13 @@ class Route:
 class Edge:
     """A declared edge: moves `source` to its target without logic.
 
-    kind s2s: `to_stream` or `route` is set. kind s2ch: `connection` and `table` are set.
+    kind s2s: `to_stream` or `route` is set. kinds s2ch and s2mongo: `connection` and `table` are set; the table of
+    s2mongo is a collection, in `database` if it is set, which is the edge's alone where `exclusive`.
     `task` is the schedule as written (None: the edge runs continuously; {}: when something outside the file says so).
     """
 
     name: str
-    kind: Literal["s2s", "s2ch"]
+    kind: EdgeKind
     source: str
     to_stream: str | None
     route: Route | None
@@ -107,6 +115,8 @@ class Edge:
     lease_s: float
     join: Literal["start", "now"]
     task: Mapping[str, Any] | None
+    database: str | None = None
+    exclusive: bool = False
 
     @property
     def target_streams(self) -> tuple[str, ...]:
@@ -140,6 +150,14 @@ class Scheduler:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncApi:
+    """Where the HTTP API of the sync room listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 24104
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """The whole declared net.
 
@@ -156,6 +174,7 @@ class Flow:
     hub_host: str
     hub_port: int
     scheduler: Scheduler = field(default_factory=Scheduler)
+    sync: SyncApi = field(default_factory=SyncApi)
 
     @property
     def machine(self) -> str:
@@ -169,6 +188,10 @@ class Flow:
         """
         wanted = self.scheduler.declared or any(edge.task is not None for edge in self.edges.values())
         return wanted and self.scheduler.tasks is not None
+
+    def uses_mongo(self, connection: str) -> bool:
+        """Whether something of the flow needs this MongoDB: the scheduler or an edge."""
+        return self.scheduled or any(edge.connection == connection for edge in self.edges.values())
 
     @property
     def redis_connections(self) -> tuple[str, ...]:

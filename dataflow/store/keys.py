@@ -12,7 +12,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:<stream>:parked:<group>` | zset | messages waiting for their back-off; score = due time in ms |
 | `{f}:<stream>:dead:<group>` | stream | dead letters of one group; with `:counts` of its own |
 | `{f}:<stream>:attempts:<group>` | hash | `<lane>/<entry id>` -> how often an entry was begun alone and not finished |
-| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch |
+| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on |
 | `{f}:edge:<edge>:retry` | hash | the same for the edge's retry stream |
 | `{f}:edge:<edge>:settled`, `{f}:edge:<edge>:retry:settled` | list | batches that are settled, but not yet confirmed by a target on another server |
 | `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |
@@ -21,6 +21,11 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
 | `{f}:rebased` | list | JSON of every time that counters were corrected after a loss, the newest first |
 | `{f}:scheduler:<machine>` | hash | lease of the scheduler of a machine: `nonce`, `until_ms`; `tick.<task>` -> its last tick (ms) |
+| `{f}:access:keys` | hash | API keys: id -> JSON {name, scopes, digest of the secret, times, rate} |
+| `{f}:access:rate:<id>` | hash | the token bucket of an API key that has a rate; expires |
+| `{f}:access:history` | stream | who changed what; the newest 10,000 or so |
+| `{f}:run:records` | hash | runs of edges that the sync API was asked for: `<id>` -> JSON {edge, asked_ms}; `<id>:begun` -> JSON {at_ms}; `<id>:ended` -> JSON, what the run did |
+| `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -94,6 +99,25 @@ class Keys:
     def scheduler(self, machine: str) -> str:
         """Lease and last ticks of the scheduler of a machine."""
         return f"{{{self.flow}}}:scheduler:{machine}"
+
+    @property
+    def access_keys(self) -> str:
+        """API keys."""
+        return f"{{{self.flow}}}:access:keys"
+
+    def access_rate(self, key_id: str) -> str:
+        """Rate limit of an API key."""
+        return f"{{{self.flow}}}:access:rate:{key_id}"
+
+    @property
+    def history(self) -> str:
+        """Who changed what."""
+        return f"{{{self.flow}}}:access:history"
+
+    @property
+    def runs(self) -> tuple[str, str]:
+        """Runs that were asked for, and how old each is."""
+        return f"{{{self.flow}}}:run:records", f"{{{self.flow}}}:run:ages"
 
     @property
     def applied(self) -> str:

@@ -82,7 +82,7 @@ class MemoryLane:
         state.nonce, state.until_ms = nonce, self._memory.now_ms() + lease_ms
         return Lease(
             nonce, state.epoch, state.lineage, state.seq, state.position, self._pause.reason, self._pause.bury_to,
-            state.open, state.digest, at_ms=self._memory.now_ms(),
+            state.open, digest=state.digest, at_ms=self._memory.now_ms(),
         )  # fmt: skip
 
     def extend(self, lease: Lease, lease_ms: int) -> bool:

@@ -56,7 +56,8 @@ def addresses(run: RunFile) -> list[str]:
     warehouse = [f"warehouse {name}: embedded, ask with `dataflow sql`" for name in run.warehouse]
     mongo = [f"mongo {name}: {mask_urls(url)}" for name, url in run.mongo.items()]
     scheduler = [f"scheduler: {run.scheduler}"] if run.scheduler else []
-    return [f"hub: {run.hub}", *scheduler, *redis, *warehouse, *mongo]
+    sync = [f"sync API: {run.sync}"] if run.sync else []
+    return [f"hub: {run.hub}", *sync, *scheduler, *redis, *warehouse, *mongo]
 
 
 def hints(flow_path: Path, run: RunFile, logs: Path) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from dataflow.connections import hub_url, resolve, scheduler_url
+from dataflow.connections import hub_url, resolve, scheduler_url, sync_url
 from dataflow.errors import UserError
 from dataflow.flow.spec import Connection, ConnectionKind, Flow, Worker
 from dataflow.process import ProcessId
@@ -25,7 +25,7 @@ STAGE_SERVERS, STAGE_SYNC, STAGE_SCHEDULER, STAGE_WORKERS, STAGE_HUB = range(5)
 
 
 class PortTaken(UserError):
-    """Another program listens on the port of the hub or of the scheduler."""
+    """Another program listens on the port of the hub, of the scheduler or of the sync API."""
 
 
 def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -> RunFile:
@@ -36,12 +36,12 @@ def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -
         before: what the last `up` in this folder had written.
         hub_port: the hub's port instead of the flow's own; 0 for any free one.
 
-    Raises PortTaken if the port of the hub or of the scheduler is not free.
+    Raises PortTaken if the port of the hub, of the scheduler or of the sync API is not free.
     """
     last = before if before is not None and before.flow == flow.name else None
     redis = {c.name: _redis_url(last, c.name) for c in _embedded(flow, "redis")}
     warehouse = {c.name: _warehouse(last, c.name) for c in _embedded(flow, "clickhouse")}
-    mongo = {c.name: _mongo_url(last, c.name) for c in _embedded(flow, "mongo")} if flow.scheduled else {}
+    mongo = {c.name: _mongo_url(last, c.name) for c in _embedded(flow, "mongo") if flow.uses_mongo(c.name)}
     port = _hub_port(flow.hub_port if hub_port is None else hub_port, flow.hub_host, last)
     return RunFile(
         flow=flow.name,
@@ -51,6 +51,7 @@ def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -
         warehouse=warehouse,
         mongo=mongo,
         scheduler=_scheduler_url(flow, last, any_port=hub_port == 0) if flow.scheduled else "",
+        sync=_sync_url(flow, last, any_port=hub_port == 0) if flow.edges else "",
     )
 
 
@@ -62,7 +63,7 @@ def servers(run: RunFile, folder: DataFolder) -> list[Program]:
 
 def rooms(flow: Flow, run: RunFile) -> list[Program]:
     """The rooms of the flow: the sync process if there is anything to move or keep, the scheduler if there are tasks,
-    every worker, the hub.
+    every worker, the hub, the sync room's API if there are edges.
     """
     path = str(flow.path.resolve())
     needs_sync = bool(flow.edges or run.warehouse)
@@ -74,7 +75,7 @@ def rooms(flow: Flow, run: RunFile) -> list[Program]:
         for name, worker in flow.workers.items()
     ]
     hub = _room("hub", STAGE_HUB, door_answers(run.hub), "hub", path)
-    return [*sync, *_scheduler(run, path), *workers, hub]
+    return [*sync, *_scheduler(run, path), *workers, hub, *_sync_api(run, path)]
 
 
 def _scheduler(run: RunFile, path: str) -> list[Program]:
@@ -82,6 +83,12 @@ def _scheduler(run: RunFile, path: str) -> list[Program]:
         return []
     port = _port(run.scheduler)
     return [_room("scheduler", STAGE_SCHEDULER, door_answers(run.scheduler), "scheduler", path, "--port", str(port))]
+
+
+def _sync_api(run: RunFile, path: str) -> list[Program]:
+    if not run.sync:
+        return []
+    return [_room("sync-api", STAGE_HUB, door_answers(run.sync), "sync-api", path, "--port", str(_port(run.sync)))]
 
 
 def _beats(flow: Flow, connection: str, kind: str, name: str) -> Ready:
@@ -132,15 +139,26 @@ def _warehouse(last: RunFile | None, name: str) -> WarehouseAddress:
 
 def _scheduler_url(flow: Flow, last: RunFile | None, any_port: bool) -> str:
     """The scheduler's own port; any free one where the hub takes any."""
-    port, host = flow.scheduler.port, flow.scheduler.host
     if any_port:
-        port = _kept(last, lambda run: _port(run.scheduler))
-    elif not is_free(host, port):
+        return scheduler_url(flow, _kept(last, lambda run: _port(run.scheduler)))
+    _check_free("scheduler", flow.scheduler.host, flow.scheduler.port, "scheduler")
+    return scheduler_url(flow, flow.scheduler.port)
+
+
+def _sync_url(flow: Flow, last: RunFile | None, any_port: bool) -> str:
+    """The port of the sync room's API; any free one where the hub takes any."""
+    if any_port:
+        return sync_url(flow, _kept(last, lambda run: _port(run.sync)))
+    _check_free("sync API", flow.sync.host, flow.sync.port, "sync")
+    return sync_url(flow, flow.sync.port)
+
+
+def _check_free(what: str, host: str, port: int, section: str) -> None:
+    if not is_free(host, port):
         raise PortTaken(
-            f"port {port} for the scheduler is taken by another program: stop it, or set `scheduler: {{port: ...}}` in "
+            f"port {port} for the {what} is taken by another program: stop it, or set `{section}: {{port: ...}}` in "
             "the flow file"
         )
-    return scheduler_url(flow, port)
 
 
 def _hub_port(declared: int, host: str, last: RunFile | None) -> int:

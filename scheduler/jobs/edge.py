@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from celery import Celery
-from celery.exceptions import CeleryError
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
 
-from dataflow.broker import RUN_EDGE
 from dataflow.errors import ServerAway
 from dataflow.flow.spec import Flow
+from dataflow.hints import AWAY, TIMEOUT_S, HintSender
 from dataflow.masking import mask_urls
 from scheduler.jobs.kind import BadJob
 from scheduler.record import RESEND_MS, Outcome
@@ -25,8 +22,6 @@ GOOD: Final = ("empty", "more", "stopped")
 HELD: Final = "held"
 """Another runner is at work on the edge: this run has not been, and whether the other one is ours is not known."""
 
-_TIMEOUT_S: Final = 5
-
 
 class Hints:
     """Sends hints and looks for what became of them. Thread-safe. Connects when it is first used.
@@ -37,34 +32,20 @@ class Hints:
     """
 
     def __init__(self, url: str, queue: str) -> None:
-        self._queue = queue
-        # Two apps: one with a result store would subscribe to the result of every hint it sends, and never let go.
-        self._sender = Celery("scheduler", broker=url)
+        self._sender = HintSender(url, queue)
         self._results = Celery("results", backend=url)
-        limits = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
-        self._sender.conf.update(broker_transport_options=limits, task_serializer="json")
+        limits = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
         self._results.conf.update({f"redis_{name}": value for name, value in limits.items()})
 
     def send(self, edge: str, tick: int, hint: str) -> None:
         """Ask for a run of an edge, by a message of this id. Raises ServerAway (it may have been sent)."""
-        try:
-            self._sender.send_task(
-                RUN_EDGE,
-                (edge, tick),
-                task_id=hint,
-                queue=self._queue,
-                expires=RESEND_MS / 1000,
-                ignore_result=False,
-                retry=False,
-            )
-        except (KombuError, CeleryError, RedisError, OSError) as error:
-            raise ServerAway(f"the hint for edge {edge!r} could not be sent: {mask_urls(str(error))}") from error
+        self._sender.send(edge, hint, expires_s=RESEND_MS / 1000, tick=tick, keep_result=True)
 
     def outcome(self, hint: str) -> Outcome | None:
         """How the run ended that a hint asked for; None while there is no telling. Raises ServerAway."""
         try:
             found = self._results.backend.get_task_meta(hint)
-        except (KombuError, CeleryError, RedisError, OSError) as error:
+        except AWAY as error:
             raise ServerAway(f"the outcome of a run cannot be read: {mask_urls(str(error))}") from error
         return _outcome(found)
 

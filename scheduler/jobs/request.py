@@ -7,14 +7,15 @@
 | `json` | body | none |
 | `timeout_s` | seconds for the whole call, at most 300 | 30 |
 
-A redirect is not followed. Link-local addresses (where clouds keep secrets) are refused whatever is allowed: the name
-is looked up once, and the connection goes to the very address that was checked.
+A redirect is not followed. Link-local and other addresses where clouds hand out secrets are refused whatever is
+allowed, however they are written: the name is looked up once, and the connection goes to the address that was checked.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import time
@@ -32,6 +33,15 @@ MOST_S: Final = 300.0
 ANSWER_BYTES: Final = 65_536
 SHOWN: Final = 500
 """Characters of an answer that the history keeps."""
+
+_CLOUDS: Final = frozenset(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+)
+"""Where clouds answer that is not link-local: AWS and Google over IPv6, Alibaba, Azure, Oracle."""
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_PACKED: Final = 3
+"""How often a path may be packed (%252e for %2e for .) before it is refused unread."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 _ARGUMENTS: Final = ("url", "method", "json", "timeout_s")
@@ -131,8 +141,17 @@ def _covers(allowed: SplitResult, url: SplitResult) -> bool:
         return one.scheme, one.hostname, one.port or _PORTS[one.scheme]
 
     below = allowed.path.rstrip("/") + "/"
-    parts = unquote(url.path).split("/")
-    return place(allowed) == place(url) and ".." not in parts and (url.path.rstrip("/") + "/").startswith(below)
+    return place(allowed) == place(url) and not _climbs(url.path) and (url.path.rstrip("/") + "/").startswith(below)
+
+
+def _climbs(path: str) -> bool:
+    """Whether some server may read the path as one that leads upwards: `..` in any writing, a backslash for a slash,
+    parameters behind it (`..;x`), packed more than once.
+    """
+    for _ in range(_PACKED):
+        path = unquote(path)
+    parts = re.split(r"[/\\]", path)
+    return "%" in path or any(part.partition(";")[0].strip() == ".." for part in parts)
 
 
 def _call(request: Request) -> tuple[int, str]:
@@ -163,16 +182,25 @@ def _connected(request: Request) -> socket.socket:
     """A connection to the one address that was looked up and checked."""
     found = socket.getaddrinfo(request.host, request.port, type=socket.SOCK_STREAM)
     for *_, where in found:
-        if is_link_local(str(where[0])):
-            raise OSError(f"{request.host} is the link-local address {where[0]}, which is never called")
+        if hands_out_secrets(str(where[0])):
+            raise OSError(f"{request.host} is the address {where[0]}, link-local or of a cloud: it is never called")
     plain = socket.create_connection((str(found[0][4][0]), request.port), timeout=request.timeout_s)
     if request.url.scheme == "http":
         return plain
     return ssl.create_default_context().wrap_socket(plain, server_hostname=request.host)
 
 
-def is_link_local(address: str) -> bool:
-    """Whether an address is link-local, also one of IPv4 that is written as one of IPv6. Pure."""
+def hands_out_secrets(address: str) -> bool:
+    """Whether an address is link-local, or one where a cloud tells its machines secrets, however written. Pure."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return found.is_link_local or bool(mapped and mapped.is_link_local)
+    return any(one.is_link_local or one in _CLOUDS for one in (found, *_inside(found)))
+
+
+def _inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The addresses of IPv4 that one of IPv6 may stand for: mapped, compatible, 6to4, Teredo, NAT64."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return []
+    last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    found += [last] if address in _NAT64 or address in _COMPATIBLE else []
+    return [one for one in found if one is not None]

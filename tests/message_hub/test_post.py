@@ -244,6 +244,7 @@ def test_redis_that_does_not_answer_leaves_the_outcome_unknown_and_a_key_makes_i
     live = LiveNet(lambda: slow)
     live.current()
     hub.client = _client(hub, live)
+    assert hub.client.get("/version").status_code == 200, "it knows by now that the flow has no API keys"
     own_redis.freeze()
     answer = hub.post([message()], Idempotency_Key="k")
     own_redis.thaw()

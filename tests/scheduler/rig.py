@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from flask import Flask
 
+from dataflow.access.gate import Gate
 from dataflow.flow.load import load
 from dataflow.flow.spec import Flow
 from dataflow.store.keys import Keys
@@ -120,10 +121,16 @@ class Rig:
         """A new loop, started, that has not turned yet."""
         return self._made(lease_s)[0]
 
+    @property
+    def gate(self) -> Gate:
+        """What lets callers of the API in."""
+        redis = connect(self.redis_url)
+        return Gate(lambda: (redis, Keys("f")))
+
     def app(self) -> tuple[Loop, Flask]:
         """A new loop, and its API."""
         loop, jobs, flow = self._made(10.0)
-        return loop, create_app(loop, Tasks(self.machine), jobs, lambda: flow.current)
+        return loop, create_app(loop, Tasks(self.machine), jobs, lambda: flow.current, self.gate)
 
     def _made(self, lease_s: float) -> tuple[Loop, Jobs, LiveFlow]:
         redis = connect(self.redis_url)

@@ -21,6 +21,7 @@ def shown(depths: Sequence[Depth] | None = ()) -> str:
         flow="water",
         up=ProcessId(1, "boot/1"),
         hub="http://127.0.0.1:24100",
+        sync="http://127.0.0.1:24104",
         redis={"main": "redis://:hunter2@127.0.0.1:4000/0"},
         warehouse={"warehouse": WarehouseAddress("127.0.0.1", 4001, "hunter2")},
     )
@@ -42,6 +43,7 @@ def test_it_shows_processes_addresses_events_and_what_to_do_next() -> None:
         "42",
         "restarting",
         "http://127.0.0.1:24100",
+        "sync API: http://127.0.0.1:24104",
         "dataflow send",
         "/nowhere/logs",
         "12:00:00",

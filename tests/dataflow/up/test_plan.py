@@ -49,6 +49,20 @@ def test_every_embedded_connection_gets_an_address_of_its_own(flow: Flow) -> Non
     assert len(run.warehouse["warehouse"].key) >= 32
 
 
+def test_an_edge_into_a_collection_gets_its_mongodb(tmp_path: Path) -> None:
+    flow = flow_in(tmp_path)
+    text = flow.path.read_text()
+    assert not plan.addresses(flow, None, hub_port=0).mongo
+    edge = "  store: {kind: s2mongo, from: a.stream_out, to: docs.scores}\n"
+    docs = "  docs: {mongo: embedded}\n  other: {mongo: embedded}\nstreams:"
+    flow.path.write_text(text.replace("streams:", docs, 1) + edge)
+    run = plan.addresses(load(flow.path), None, hub_port=0)
+    assert list(run.mongo) == ["docs"]
+    assert not run.scheduler
+    programs = [program.name for program in plan.servers(run, DataFolder.of(flow.path))]
+    assert programs == ["redis.main", "mongo.docs"]
+
+
 def test_a_second_run_uses_the_same_ports_but_another_key(flow: Flow) -> None:
     first = plan.addresses(flow, None, hub_port=0)
     second = plan.addresses(flow, first, hub_port=0)
@@ -88,15 +102,37 @@ def test_servers_stop_last_and_the_hub_first(flow: Flow, tmp_path: Path) -> None
     run = plan.addresses(flow, None, hub_port=0)
     programs = [*plan.servers(run, DataFolder(tmp_path)), *plan.rooms(flow, run)]
     stages = {program.name: program.stage for program in programs}
-    assert sorted(stages, key=stages.__getitem__) == ["redis.main", "sync", "worker.one", "hub"]
+    assert sorted(stages, key=stages.__getitem__) == ["redis.main", "sync", "worker.one", "hub", "sync-api"]
 
 
 def test_rooms_run_as_commands_that_ignore_the_current_folder(flow: Flow, tmp_path: Path) -> None:
-    rooms = {program.name: program.command for program in plan.rooms(flow, plan.addresses(flow, None, hub_port=0))}
+    run = plan.addresses(flow, None, hub_port=0)
+    rooms = {program.name: program.command for program in plan.rooms(flow, run)}
     start = (sys.executable, "-P", "-m", "dataflow")
     path = str(tmp_path / "flow.yml")
     assert rooms == {
         "sync": (*start, "sync", path),
         "worker.one": (*start, "worker", path, "one"),
         "hub": (*start, "hub", path),
+        "sync-api": (*start, "sync-api", path, "--port", run.sync.rpartition(":")[2]),
     }
+
+
+def test_the_sync_api_has_a_port_of_its_own_which_is_kept(tmp_path: Path, flow: Flow) -> None:
+    first = plan.addresses(flow, None, hub_port=0)
+    assert first.sync not in ("", first.hub)
+    assert plan.addresses(flow, first, hub_port=0).sync == first.sync
+    text = flow.path.read_text()
+    (tmp_path / "flow.yml").write_text(text[: text.index("edges:")] + "\n")
+    bare = tmp_path / "flow.yml"
+    bare.write_text(bare.read_text().replace("a.stream_out: {", "a.stream_out: {keep: {messages: 1}, "))
+    assert plan.addresses(load(bare), None, hub_port=0).sync == "", "without edges there is nothing to ask for"
+
+
+def test_a_port_of_the_sync_api_that_is_taken_is_refused_with_a_way_out(tmp_path: Path, flow: Flow) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as spare:
+        port, hub = taken.getsockname()[1], spare.getsockname()[1]
+        flow.path.write_text(f"sync: {{port: {port}}}\n" + flow.path.read_text())
+        spare.close()
+        with pytest.raises(plan.PortTaken, match=rf"port {port} for the sync API.*sync: {{port"):
+            plan.addresses(load(flow.path), None, hub_port=hub)

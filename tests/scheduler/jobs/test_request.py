@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scheduler.jobs.kind import BadJob
-from scheduler.jobs.request import RequestJob, is_link_local, request_of
+from scheduler.jobs.request import RequestJob, hands_out_secrets, request_of
 
 ALLOW = ("http://127.0.0.1:24104/s2s", "https://api.example.org")
 
@@ -35,7 +35,9 @@ def test_what_is_allowed_and_what_lies_below_may_be_called(url: str) -> None:
     [
         None, "", "x", 5, "ftp://127.0.0.1/", "file:///etc/passwd", "http://", "http://[", "http://127.0.0.1:x/",
         "http://127.0.0.1:24104/", "http://127.0.0.1:24104/s2sx", "http://127.0.0.1:24104/s2s/../admin",
-        "http://127.0.0.1:24104/s2s/%2e%2e/admin", "http://127.0.0.1:24105/s2s", "https://127.0.0.1:24104/s2s",
+        "http://127.0.0.1:24104/s2s/%2e%2e/admin", "http://127.0.0.1:24104/s2s/%252e%252e/admin",
+        "http://127.0.0.1:24104/s2s/..%5cadmin", "http://127.0.0.1:24104/s2s/..;x/admin",
+        "http://127.0.0.1:24104/s2s/%25252525252e", "http://127.0.0.1:24105/s2s", "https://127.0.0.1:24104/s2s",
         "http://127.0.0.1:24104@evil.example/s2s", "http://u:p@127.0.0.1:24104/s2s", "http://api.example.org/",
         "https://api.example.org.evil.example/", "http://127.0.0.1:24104/s2s\r\nX: y", "http://127.0.0.1:24104/s2s x",
     ],
@@ -68,15 +70,29 @@ def test_a_body_makes_it_a_post() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254"]
-)
-def test_link_local_addresses_are_known(address: str) -> None:
-    assert is_link_local(address)
+    "address",
+    [
+        "169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254", "::169.254.169.254",
+        "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fd00:ec2::254", "100.100.100.200", "::ffff:100.100.100.200",
+        "168.63.129.16", "192.0.0.192",
+    ],
+)  # fmt: skip
+def test_addresses_that_hand_out_secrets_are_known(address: str) -> None:
+    assert hands_out_secrets(address)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", "8.8.8.8", "::ffff:10.0.0.1"])
-def test_others_are_not_link_local(address: str) -> None:
-    assert not is_link_local(address)
+def test_others_are_not(address: str) -> None:
+    assert not hands_out_secrets(address)
+
+
+def test_a_name_is_checked_by_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A declared name whose owner points it at a cloud's secrets: nothing is connected to, whatever else it means."""
+    found = [(0, 0, 0, "", (address, 80)) for address in ("127.0.0.1", "::ffff:169.254.169.254")]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("connected"))
+    outcome = call("http://inner.example.org/", "http://inner.example.org/")
+    assert outcome.state == "error" and "never called" in outcome.error
 
 
 class Answers(BaseHTTPRequestHandler):

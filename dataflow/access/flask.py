@@ -1,0 +1,109 @@
+"""The gate before every view of a Flask application, ids of requests, and the history of what they changed.
+
+Which scope a view needs is said in one mapping: endpoint -> need. A view that is not in it needs `admin`, so that one
+that was forgotten is closed. Addresses that do not exist ask for a key, too: without one nobody finds out which do.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+from flask import Flask, Response, g, request
+
+from dataflow.access import history
+from dataflow.access.gate import NOBODY, Caller, Gate
+from dataflow.access.scopes import ANY_KEY, OPEN, Need, Scope, needs
+
+log = logging.getLogger("dataflow.access")
+
+REQUEST_ID: Final = "X-Request-ID"
+
+_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_CHANGES: Final[frozenset[Scope]] = frozenset({"operate", "admin"})
+
+
+def guard(app: Flask, gate: Gate, required: Mapping[str, Need]) -> None:
+    """Put the gate before every view, and the id of the request into every answer.
+
+    The application answers Denied, ServerAway, OutcomeUnknown and ServerFull in its own form. What a request that
+    needs `operate` or `admin` changed is written into the history; a view may say more about it by `note`.
+
+    Args:
+        required: endpoint -> what it needs.
+    """
+
+    def before() -> None:
+        g.request_id = _request_id()
+        g.gate = gate
+        need = _need(required)
+        if need is OPEN:  # who asks is looked up when a view wants to know: a probe waits for no server
+            return
+        g.caller = NOBODY
+        g.caller = gate.admit(_headers(), need)
+
+    def after(response: Response) -> Response:
+        response.headers[REQUEST_ID] = request_id()
+        need = _need(required)
+        changes = need and need <= _CHANGES
+        if changes and not 400 <= response.status_code < 500 and "caller" in g:
+            subject, facts = g.get("noted", ("", {}))
+            redis, keys = gate.where()
+            what, facts = str(request.endpoint), {**facts, "status": response.status_code}
+            log.info("%s %s by %s", what, subject, who(), extra={"request": request_id(), "facts": facts})
+            history.record(redis, keys, who(), what, subject, request=request_id(), **facts)
+        return response
+
+    app.before_request(before)
+    app.after_request(after)
+
+
+def may(scope: Scope) -> bool:
+    """Whether the caller of the request in hand may do this."""
+    return scope in _caller().may
+
+
+def caller_name() -> str:
+    """The name of the caller's key; empty without one."""
+    return _caller().name
+
+
+def who() -> str:
+    """Who asks, for the history: the key, or the address that the request came from."""
+    caller = _caller()
+    return f"key {caller.key_id} {caller.name}" if caller.key_id else f"http {request.remote_addr or '?'}"
+
+
+def request_id() -> str:
+    """The id of the request in hand: the caller's own if it sent a usable one."""
+    return str(g.get("request_id", ""))
+
+
+def note(subject: str, **facts: Any) -> None:
+    """Say what the request in hand changes; it goes into the history if it does."""
+    g.noted = (subject, facts)
+
+
+def _caller() -> Caller:
+    if "caller" not in g:
+        g.caller = g.gate.admit(_headers(), OPEN)
+    caller: Caller = g.caller
+    return caller
+
+
+def _headers() -> dict[str, str]:
+    return {name: request.headers[name] for name in ("Authorization", "X-API-Key") if name in request.headers}
+
+
+def _request_id() -> str:
+    given = request.headers.get(REQUEST_ID, "")
+    return given if _ID.fullmatch(given) else uuid4().hex
+
+
+def _need(required: Mapping[str, Need]) -> Need:
+    if request.endpoint is None:
+        return ANY_KEY
+    return required.get(request.endpoint, needs("admin"))

@@ -1,0 +1,74 @@
+"""Anything sent to the scheduler's API: never a 5xx, and what is refused changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.scheduler.rig import Rig
+
+pytestmark = pytest.mark.integration
+
+PATHS = ("publish_a_task", "pause_a_task", "resume_a_task", "remove_a_task", "add_task_type")
+OPERATORS = ("$ne", "$gt", "$where", "$regex", "$set", "a.b", "__proto__", "_id", "pid", "set_to_status")
+TEXTS = st.text(max_size=12) | st.sampled_from(
+    ["s2s", "make_a_request", "os:system", "builtins:eval", "move", "t", "cron", "interval", "date", "*/5", "UTC", "\0"]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.sampled_from(OPERATORS), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from(
+    [
+        "task_id", "task_name", "task_type", "task_kwargs", "description", "timezone", "start_date", "end_date", "hour",
+        "second", "day", "run_date", "seconds", "weeks", "func_name", "function", "func_body",
+    ]
+)  # fmt: skip
+BODIES = st.dictionaries(NAMES, VALUES, max_size=6)
+PLAUSIBLE = st.fixed_dictionaries(
+    {"task_id": TEXTS | VALUES, "task_name": st.just("s2s"), "task_kwargs": st.just({"edge": "move"}) | VALUES},
+    optional={"hour": VALUES, "task_type": TEXTS, "start_date": VALUES, "timezone": VALUES, "seconds": VALUES},
+)
+
+
+@pytest.fixture
+def http(rig: Rig) -> FlaskClient:
+    loop, app = rig.app()
+    loop.turn()
+    return app.test_client()
+
+
+@given(path=st.sampled_from(PATHS), body=BODIES | PLAUSIBLE)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_json_of_any_shape(rig: Rig, http: FlaskClient, path: str, body: dict[str, Any]) -> None:
+    before = rig.tasks.read()
+    answer = http.post(f"/{path}/", json=body)
+    assert answer.status_code < 500, answer.text
+    if answer.status_code != 200:
+        assert rig.tasks.read() == before
+    else:
+        assert isinstance(body.get("task_id", body.get("func_name")), str)
+        http.post("/remove_a_task/", json={"task_id": body.get("task_id", "")})
+
+
+@given(path=st.sampled_from(PATHS), body=st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_bodies_of_any_bytes(rig: Rig, http: FlaskClient, path: str, body: bytes) -> None:
+    answer = http.post(f"/{path}/", data=body, content_type="application/json")
+    assert answer.status_code < 500, answer.text
+
+
+@pytest.mark.parametrize("path", PATHS[1:4])
+@pytest.mark.parametrize("task_id", [{"$ne": ""}, {"$gt": ""}, {"$regex": ".*"}, ["t"], {"$where": "1"}, True, 1, None])
+def test_no_operator_stands_for_a_task(rig: Rig, http: FlaskClient, path: str, task_id: Any) -> None:
+    rig.insert()
+    before = rig.tasks.read()
+    assert http.post(f"/{path}/", json={"task_id": task_id}).status_code == 422
+    assert rig.tasks.read() == before
