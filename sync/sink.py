@@ -148,7 +148,8 @@ class Sink(Protocol):
     def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
         """Decide about rows, or repeat a decision. Touches nothing but the sink's own cached description.
 
-        With a verdict given, the result's verdict equals it and the payload is the same as when it was made.
+        With a verdict given, the result's verdict equals it and the payload is the same as when it was made. Without
+        one it is called from another thread, while the batch before is written.
         """
 
     def write(self, batch: Batch, prepared: Prepared) -> int:

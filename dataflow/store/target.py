@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dataflow.errors import BatchConflict, Fenced, TargetBehind
 from dataflow.store.door import refusal
 from dataflow.store.keys import Keys
 from dataflow.store.lane import ANY
+from dataflow.store.packing import packed
 from dataflow.store.redis import Client
 from dataflow.store.script import script
 
@@ -81,10 +82,7 @@ class StreamTarget:
             StreamFull, NotDeclared, Fenced, TargetBehind, BatchConflict: nothing was written.
             OutcomeUnknown: repeat the same call.
         """
-        args: list[Any] = [epoch, seq, digest, self._writer, _packed(ids), prev, len(messages)]
-        for target, fields in messages:
-            args += (target + 1, len(fields))
-            args += fields
+        args = [epoch, seq, digest, self._writer, _packed(ids), prev, *packed(messages)]
         answer = script("place").run(self._redis, [self._keys.marker(lineage), *self._lanes, *self._targets], args)
         kind = answer[0]
         if kind in (b"OK", b"APPLIED"):

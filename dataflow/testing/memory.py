@@ -361,6 +361,10 @@ class MemoryHop:
     def wait_for_memory(self) -> None:
         """Memory is never short here."""
 
+    def has_memory(self) -> bool:
+        """It is not."""
+        return True
+
     def room(self) -> int:
         """The least room of any target, in messages; a large number without targets."""
         streams = [self._memory.at(keys) for _, keys in self._targets]
