@@ -83,8 +83,8 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class EdgeStatus:
-    """One edge. lag: messages that it has not settled, None where Redis alone cannot tell. mode: how a repeated batch is
-    known again, "" if no one tells.
+    """One edge. lag: messages that it has not settled, None where Redis alone cannot tell. mode: how a repeated batch
+    is known again, "" if no one tells.
 
     state: how its last run ended, as a running process tells it, "" if none does. open: messages in frozen batches.
     """
