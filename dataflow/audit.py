@@ -7,6 +7,7 @@
     a writer          written = arrived at its targets
     an edge's lane    frozen = settled + open
     a table           rows = written, and no `_mid` twice
+    a collection      documents = written
 
 It can be run while processes work: what is compared is read at one instant, or taken before and after and compared
 with the work in flight between. The functions named `check_*` are plain arithmetic; `audit` reads and calls them.
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from dataflow.errors import DataflowError
-from dataflow.flow.spec import Edge, Flow
+from dataflow.flow.spec import Edge, EdgeKind, Flow
 from dataflow.store.declare import declared_streams
 from dataflow.store.keys import Keys
 from dataflow.store.reading import Books, GroupView, LaneView, StreamView, Tallies, read_stream, read_tallies
@@ -57,6 +58,13 @@ class Table(Protocol):
 
     def count(self, table: str) -> tuple[int, int]:
         """(rows, different `_mid`s) of a table. Raises DataflowError if it cannot be asked."""
+
+
+class Documents(Protocol):
+    """Where edges store documents, as far as the audit asks it."""
+
+    def count(self, edge: Edge) -> int:
+        """Documents in the collection of an edge. Raises DataflowError if it cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,19 +172,44 @@ def check_table(table: str, sent: Sent, rows: int, mids: int, *, may_repeat: boo
     return found
 
 
-def audit(flow: Flow, clients: Mapping[str, Client], tables: Mapping[str, Table]) -> list[Finding]:
+def check_collection(collection: str, sent: Sent, documents: int, *, exclusive: bool) -> Finding:
+    """Check a collection that edges of this flow write.
+
+    Args:
+        exclusive: nothing else writes to it or deletes from it; else a difference may be the work of others.
+    """
+    state: State = "drift" if exclusive else "note"
+    most = sent.after + sent.in_flight
+    equation = "written = documents"
+    if documents < sent.before:
+        text = "documents are missing" if exclusive else "documents are missing, or others have deleted them"
+        return _finding("collection", collection, equation, sent.before, documents, text, state)
+    if documents > most:
+        text = "documents that this flow did not count: other writers, or a former life of the flow"
+        return _finding("collection", collection, equation, most, documents, text, state)
+    return _finding("collection", collection, equation, documents, documents)
+
+
+def audit(
+    flow: Flow,
+    clients: Mapping[str, Client],
+    tables: Mapping[str, Table],
+    documents: Mapping[str, Documents] | None = None,
+) -> list[Finding]:
     """Check everything that a flow's counters, streams and tables say. Blocks; changes nothing.
 
     Args:
         clients: connection name -> client, for every connection that has streams.
         tables: connection name -> where its tables can be counted; what is not there is reported as unchecked.
+        documents: the same for collections.
 
     Raises ServerAway, OutcomeUnknown for a Redis; a warehouse that is away is a finding.
     """
     servers = [_Server(flow, name, client) for name, client in clients.items()]
     found = [finding for server in servers for view in server.streams() for finding in check_stream(view)]
     before = _Counters(flow, {server.name: server.tallies() for server in servers})
-    counted = {target: _count(target, tables) for target in _stored(flow)}
+    counted = {target: _count(target, tables) for target in _stored(flow, "s2ch")}
+    kept = {target: _count_documents(edges[0], documents or {}) for target, edges in _stored(flow, "s2mongo").items()}
     after = _Counters(flow, {server.name: server.tallies() for server in servers})
     found += [check_lane(lane) for lane in after.lanes()]
     found += [
@@ -184,8 +217,10 @@ def audit(flow: Flow, clients: Mapping[str, Client], tables: Mapping[str, Table]
         for name in (*flow.workers, *flow.edges)
         if _targets(flow, name)
     ]
-    for target, edges in _stored(flow).items():
+    for target, edges in _stored(flow, "s2ch").items():
         found += _table_findings(target, edges, counted[target], before, after)
+    for target, edges in _stored(flow, "s2mongo").items():
+        found.append(_collection_finding(target, edges, kept[target], before, after))
     return found
 
 
@@ -194,8 +229,8 @@ def is_clean(findings: Iterable[Finding]) -> bool:
     return all(finding.state != "drift" for finding in findings)
 
 
-_Target = tuple[str, str]
-"""Connection and table."""
+_Target = tuple[str, ...]
+"""Connection, database if the flow names one, and table or collection."""
 
 
 class _Server:
@@ -255,18 +290,19 @@ def _targets(flow: Flow, name: str) -> tuple[str, ...]:
     return worker.targets if worker else flow.edges[name].target_streams
 
 
-def _stored(flow: Flow) -> dict[_Target, list[Edge]]:
-    """Tables that edges of the flow write, with those edges."""
+def _stored(flow: Flow, kind: EdgeKind) -> dict[_Target, list[Edge]]:
+    """Tables or collections that edges of a kind write, with those edges."""
     found: dict[_Target, list[Edge]] = {}
     for edge in flow.edges.values():
-        if edge.connection is not None and edge.table is not None:
-            found.setdefault((edge.connection, edge.table), []).append(edge)
+        if edge.kind == kind and edge.connection is not None and edge.table is not None:
+            database = () if edge.database is None else (edge.database,)
+            found.setdefault((edge.connection, *database, edge.table), []).append(edge)
     return found
 
 
 def _count(target: _Target, tables: Mapping[str, Table]) -> tuple[int, int] | str:
     """(rows, different messages) of a table, or why they are not known."""
-    connection, table = target
+    connection, *_, table = target
     if connection not in tables:
         return f"connection {connection!r} is not running, or of a kind that cannot be asked from here"
     try:
@@ -281,14 +317,38 @@ def _table_findings(
     subject = ".".join(target)
     if not all(edge.create_table for edge in edges):
         counted = "the flow did not make this table (create_table), others may write it"
-    sent = [_sent(edge.name, before, after) for edge in edges]
-    whole = Sent(sum(s.before for s in sent), sum(s.after for s in sent), sum(s.in_flight for s in sent))
+    whole = _sent_together(edges, before, after)
     if isinstance(counted, str):
         if whole.after == 0 and all(edge.create_table for edge in edges):
             return [_finding("table", subject, "written = rows", 0, 0)]
         return [Finding("table", subject, "written = rows", whole.after, whole.after, "unchecked", counted)]
     may_repeat = any(edge.delivery == "at_least_once" for edge in edges)
     return check_table(subject, whole, *counted, may_repeat=may_repeat, alone=len(edges) == 1)
+
+
+def _sent_together(edges: Sequence[Edge], before: _Counters, after: _Counters) -> Sent:
+    sent = [_sent(edge.name, before, after) for edge in edges]
+    return Sent(sum(s.before for s in sent), sum(s.after for s in sent), sum(s.in_flight for s in sent))
+
+
+def _count_documents(edge: Edge, documents: Mapping[str, Documents]) -> int | str:
+    """How many documents a collection has, or why that is not known."""
+    store = documents.get(edge.connection or "")
+    if store is None:
+        return f"connection {edge.connection!r} is not running"
+    try:
+        return store.count(edge)
+    except DataflowError as error:
+        return str(error)
+
+
+def _collection_finding(
+    target: _Target, edges: Sequence[Edge], counted: int | str, before: _Counters, after: _Counters
+) -> Finding:
+    subject, whole = ".".join(target), _sent_together(edges, before, after)
+    if isinstance(counted, str):
+        return Finding("collection", subject, "written = documents", whole.after, whole.after, "unchecked", counted)
+    return check_collection(subject, whole, counted, exclusive=all(edge.exclusive for edge in edges))
 
 
 def _finding(

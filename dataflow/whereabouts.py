@@ -189,7 +189,7 @@ class _Search:
         return foreign_id(self._name, origin.rpartition("/")[2])
 
     def _archives(self, reader: str) -> bool:
-        return reader in self._flow.edges and self._flow.edges[reader].kind == "s2ch"
+        return reader in self._flow.edges and self._flow.edges[reader].connection is not None
 
     def _message(self, fields: list[bytes]) -> Mapping[str, Any]:
         try:
@@ -250,9 +250,12 @@ class _Search:
 
 
 def _look_in_table(edge: Edge, tables: Mapping[str, Warehouse], found: Whereabouts) -> None:
-    if edge.kind != "s2ch" or edge.connection is None or edge.table is None:
+    if edge.connection is None or edge.table is None:
         return
     where = f"{edge.connection}.{edge.table}"
+    if edge.kind != "s2ch":  # a collection: nobody here can ask it
+        found.incomplete.append(where)
+        return
     table = ".".join("`" + part.replace("\\", "\\\\").replace("`", "\\`") + "`" for part in edge.table.split("."))
     sql = f"SELECT * FROM {table} WHERE _mid = {{mid:String}} OR startsWith(_mid, {{made:String}}) LIMIT {MAX_FOUND}"
     try:

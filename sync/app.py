@@ -162,6 +162,12 @@ def s2ch(edge: str, tick: int | None = None, max_batches: int | None = None) -> 
     return _run_kind("s2ch", edge, tick, max_batches)
 
 
+@_task("dataflow.s2mongo")
+def s2mongo(edge: str, tick: int | None = None, max_batches: int | None = None) -> dict[str, Any]:
+    """Run an edge of kind s2mongo; see `run_edge`."""
+    return _run_kind("s2mongo", edge, tick, max_batches)
+
+
 def _run_kind(kind: str, edge: str, tick: int | None, max_batches: int | None) -> dict[str, Any]:
     found = _shared.get().flow.edges.get(edge)
     if found is not None and found.kind != kind:

@@ -37,10 +37,10 @@ def ddl(words: tuple[str, ...], flow_path: Path | None) -> None:
             raise UserError(f"edge {edge.name!r} is of kind {edge.kind}: it writes to no table")
         address = site.resolved.warehouse[edge.connection]
     database = ServerAddress.read(address).database if isinstance(address, str) else ""
-    click.echo(text(_Asked(connect(address)), edge, TableName.read(edge.table, database or "default"), schema))
+    click.echo(text(AskedWarehouse(connect(address)), edge, TableName.read(edge.table, database or "default"), schema))
 
 
-def text(asked: _Asked, edge: Edge, name: TableName, schema: Schema | None) -> str:
+def text(asked: AskedWarehouse, edge: Edge, name: TableName, schema: Schema | None) -> str:
     """The statements, each with a semicolon, and remarks as SQL comments."""
     version = asked.version()
     table = read_table(asked, name)
@@ -49,17 +49,19 @@ def text(asked: _Asked, edge: Edge, name: TableName, schema: Schema | None) -> s
     return "\n".join([*(f"-- {remark}" for remark in remarks), *(f"{statement};" for statement in wanted)])
 
 
-class _Asked:
+class AskedWarehouse:
     """A warehouse as `read_table` asks it."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
 
     def version(self) -> tuple[int, ...]:
+        """See `Asked`."""
         (row,) = self.rows("SELECT version() AS version", {})
         return tuple(int(part) for part in row["version"].split(".") if part.isdecimal())
 
     def rows(self, question: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+        """See `Asked`."""
         return self._warehouse.rows(question, parameters)
 
 

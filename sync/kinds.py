@@ -15,6 +15,7 @@ from sync.sinks.clickhouse.backend import Backend
 from sync.sinks.clickhouse.embedded import EmbeddedBackend
 from sync.sinks.clickhouse.server import ServerBackend
 from sync.sinks.clickhouse.sink import ClickHouseSink
+from sync.sinks.mongo.sink import MongoSink
 from sync.sinks.stream import StreamSink
 
 MakeSink = Callable[[Flow, Edge, Servers], Sink]
@@ -39,7 +40,13 @@ def _backend(flow: Flow, edge: Edge, servers: Servers) -> Backend:
     return EmbeddedBackend(warehouse)
 
 
-KINDS: Final[Mapping[str, MakeSink]] = {"s2s": _stream, "s2ch": _clickhouse}
+def _mongo(flow: Flow, edge: Edge, servers: Servers) -> Sink:
+    source = flow.streams[edge.source]
+    claim = SourceClaim(servers.redis(source.on), Keys(flow.name), edge.name)
+    return MongoSink(edge, source.schema, servers.mongo(edge.connection or ""), claim)
+
+
+KINDS: Final[Mapping[str, MakeSink]] = {"s2s": _stream, "s2ch": _clickhouse, "s2mongo": _mongo}
 """Kind of edge -> how its sink is made."""
 
 

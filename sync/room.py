@@ -109,4 +109,5 @@ class Room:
 
 
 def _same(one: Resolved, other: Resolved) -> bool:
-    return dict(one.redis) == dict(other.redis) and dict(one.warehouse) == dict(other.warehouse)
+    kinds = ((one.redis, other.redis), (one.warehouse, other.warehouse), (one.mongo, other.mongo))
+    return all(dict(was) == dict(is_) for was, is_ in kinds)

@@ -256,8 +256,11 @@ class Runner:
         fitting = _fitting(rows)
         return ids[:fitting], rows[:fitting]
 
-    def _refuse_drift(self, lease: Lease, ids: Sequence[bytes], verdict: Verdict) -> None:
-        """Many bad rows at once are no bad rows but a changed schema: nothing is sent and nothing is buried."""
+    def _refuse_drift(self, lease: Lease, ids: Sequence[bytes], verdict: Verdict, *, sent: bool = False) -> None:
+        """Many bad rows at once are no bad rows but a changed schema: nothing is sent and nothing is buried.
+
+        `sent`: the target has taken the good rows already, and told only then what it refuses.
+        """
         misfits = {index: why for index, why in verdict.refused.items() if not why.foreseen}
         if self._source.name == "retry" or len(ids) < DRIFT_ROWS or 2 * len(misfits) <= len(ids):
             return
@@ -265,8 +268,8 @@ class Runner:
             return
         raise self._held(
             f"{len(misfits)} of {len(ids)} messages do not fit the target ({_reasons(misfits)}). "
-            f"Nothing was sent. Mend the target or the flow and `dataflow resume {self._edge.name}`, or add --bury to "
-            "move messages that do not fit to the dead letters"
+            f"{'The others arrived' if sent else 'Nothing was sent'}. Mend the target or the flow and "
+            f"`dataflow resume {self._edge.name}`, or add --bury to move messages that do not fit to the dead letters"
         )
 
     def _freeze(
@@ -315,6 +318,7 @@ class Runner:
         skip = frozenset(index for index, id_ in enumerate(ids) if id_ in known)
         fresh = sink.prepare(rows, None).verdict
         refused = {index: why for index, why in fresh.refused.items() if index not in skip}
+        self._refuse_drift(lease, ids, replace(fresh, refused=refused), sent=bool(skip))
         prepared = sink.prepare(rows, replace(fresh, refused=refused, skip=skip))
         return self._freeze(lease, conflict.last_seq + 1, ids, rows, prepared, replaces=work.frozen)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from threading import Lock
 
+from dataflow import mongo
 from dataflow.clickhouse.address import ServerAddress
 from dataflow.connections import Resolved
 from dataflow.errors import TargetRefused
 from dataflow.flow.spec import Flow
+from dataflow.mongo import MongoClient
 from dataflow.store.redis import Client, connect
 from sync.warehouse.chdb import ChdbWarehouse
 
 
 class Servers:
-    """One client per Redis, and the embedded warehouse where this process owns it. Thread-safe.
+    """One client per Redis and per MongoDB, and the embedded warehouse where this process owns it. Thread-safe.
 
     Args:
         resolved: where everything is.
@@ -24,6 +26,7 @@ class Servers:
         self._resolved = resolved
         self._warehouse = warehouse
         self._clients: dict[str, Client] = {}
+        self._mongo: dict[str, MongoClient] = {}
         self._lock = Lock()
 
     def redis(self, connection: str) -> Client:
@@ -48,12 +51,23 @@ class Servers:
             )
         return self._warehouse
 
+    def mongo(self, connection: str) -> MongoClient:
+        """The client of a MongoDB connection. Does not connect. Raises NotRunning, UserError: a URL it cannot use."""
+        url = self._resolved.mongo[connection]
+        with self._lock:
+            if connection not in self._mongo:
+                self._mongo[connection] = mongo.connect(url)
+            return self._mongo[connection]
+
     def close(self) -> None:
         """Close every client. Safe to call twice."""
         with self._lock:
             clients, self._clients = self._clients, {}
+            stores, self._mongo = self._mongo, {}
         for client in clients.values():
             client.close()
+        for store in stores.values():
+            store.close()
 
 
 def home(flow: Flow) -> str:

@@ -7,6 +7,8 @@
 `both_redis_url`  a flushed database on it
 `clickhouse`      a clickhouse-server for the session; tests drop what they make
 `own_clickhouse`  one for this test alone
+`mongo`           a MongoDB-wire server for the session; tests take databases or collections of their own
+`own_mongo`       one for this test alone, to be killed
 
 A machine without clickhouse-server leaves those tests out and says so; with CI=true they fail.
 """
@@ -20,6 +22,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import NO_CLICKHOUSE, ClickHouseServer, RedisServer, clickhouse_binary, in_ci
 from dataflow.up import redis_server as program
 
@@ -95,6 +98,20 @@ def own_clickhouse() -> Iterator[ClickHouseServer]:
     """A real clickhouse-server for one test, to be killed or frozen."""
     _need_clickhouse()
     with ClickHouseServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongo() -> Iterator[MongoServer]:
+    """One real MongoDB-wire server for the session."""
+    with MongoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_mongo() -> Iterator[MongoServer]:
+    """A real MongoDB-wire server for one test, to be killed."""
+    with MongoServer() as server:
         yield server
 
 

@@ -43,6 +43,8 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "down": LazyCommand("dataflow.cli.up:down", "Stop what `dataflow up` started in this folder."),
     "check": LazyCommand("dataflow.cli.check:check", "Check a flow file and report every problem in it."),
     "graph": LazyCommand("dataflow.cli.check:graph", "Print a flow as a Mermaid graph."),
+    "doctor": LazyCommand("dataflow.cli.doctor:doctor", "Check a deployment, and say what has to be changed."),
+    "probe": LazyCommand("dataflow.cli.probe:probe", "Tell whether a process on this machine does its work."),
     "apply": LazyCommand("dataflow.cli.apply:apply", "Write the declared readers of a flow to Redis."),
     "status": LazyCommand("dataflow.cli.status:status", "Show streams, readers, edges, processes and alarms."),
     "send": LazyCommand("dataflow.cli.send:send", "Send messages from a file or stdin (JSON lines, CSV) to the hub."),

@@ -10,11 +10,12 @@ import click
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dataflow.audit import Finding, Table, is_clean
+from dataflow.audit import Documents, Finding, Table, is_clean
 from dataflow.audit import audit as audit_flow
 from dataflow.cli.arguments import json_option
 from dataflow.cli.common import Site, number, print_json, show, table, with_flow
 from dataflow.errors import UserError
+from dataflow.mongo import Collections
 from dataflow.warehouse import Warehouse, connect
 
 DRIFT_EXIT_CODE = 1
@@ -46,7 +47,7 @@ def audit(flow_path: Path, problems: bool, as_json: bool) -> None:
     programs); unchecked (why, is said). Exit code 0 if nothing drifts, 1 if something does, 3 if Redis is away.
     """
     with Site(flow_path) as site:
-        found = audit_flow(site.flow, site.clients, warehouses(site))
+        found = audit_flow(site.flow, site.clients, warehouses(site), documents(site))
     chosen = [finding for finding in found if not (problems and finding.state == "ok")]
     if as_json:
         print_json({"clean": is_clean(found), "findings": [_as_dict(finding) for finding in chosen]})
@@ -70,6 +71,12 @@ def warehouses(site: Site) -> dict[str, Table]:
         except UserError:  # of a kind that cannot be asked; the audit says so
             continue
     return found
+
+
+def documents(site: Site) -> dict[str, Documents]:
+    """The MongoDB servers of a flow's edges that can be asked from here."""
+    names = {edge.connection for edge in site.flow.edges.values() if edge.connection in site.resolved.mongo}
+    return {name: Collections(site.mongo(name)) for name in names if name is not None}
 
 
 def summary(found: Sequence[Finding]) -> str:

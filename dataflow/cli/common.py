@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 import msgspec
@@ -24,6 +24,9 @@ from dataflow.flow.spec import Edge, Flow, Stream, Worker
 from dataflow.store.declare import check_format
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, connect
+
+if TYPE_CHECKING:
+    from dataflow.mongo import MongoClient
 
 DEFAULT_FLOW = Path("flow.yml")
 _PIPE_WIDTH = 240
@@ -66,6 +69,7 @@ class Site:
         self.keys = Keys(self.flow.name)
         self.resolved: Resolved = resolve(self.flow)
         self._clients: dict[str, Client] = {}
+        self._mongo: dict[str, MongoClient] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +79,8 @@ class Site:
     ) -> None:
         for client in self._clients.values():
             client.close()
+        for store in self._mongo.values():
+            store.close()
 
     @property
     def connections(self) -> list[str]:
@@ -93,6 +99,14 @@ class Site:
             self._clients[connection] = client
             check_format(client, self.keys)
         return self._clients[connection]
+
+    def mongo(self, connection: str) -> MongoClient:
+        """The client of a MongoDB connection. Raises NotRunning, UserError: its address cannot be used."""
+        if connection not in self._mongo:
+            from dataflow.mongo import connect as connect_mongo
+
+            self._mongo[connection] = connect_mongo(self.resolved.mongo[connection])
+        return self._mongo[connection]
 
     @property
     def home(self) -> Client:

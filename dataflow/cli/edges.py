@@ -59,7 +59,7 @@ def run(words: tuple[str, ...], flow_path: Path | None, max_batches: int | None,
     path, rest = split_flow(words, flow_path)
     with Site(path) as site:
         edge = _edge(site, rest)
-        elsewhere = edge.connection is not None and site.flow.connections[edge.connection].embedded
+        elsewhere = edge.kind == "s2ch" and site.flow.connections[edge.connection or ""].embedded
         told = _ask(path, edge, max_batches) if elsewhere else _run_here(site, edge, max_batches)
         site.note("edge run", edge.name, state=told["state"], read=told["read"])
     if as_json:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dataflow.flow.expand import expand
+from dataflow.flow.shape import LEAST_ROWS
 from dataflow.flow.spec import (
     EMBEDDED,
     Connection,
@@ -105,10 +106,10 @@ def worker(name: str, values: Values) -> Worker:
 
 def edge(name: str, values: Values) -> Edge:
     """An edge; its kind decides what `to` means."""
-    to, to_table = values.get("to"), values["kind"] == "s2ch"
+    to, to_table = values.get("to"), values["kind"] in ("s2ch", "s2mongo")
     named, _, table = (to or "").partition(".") if to_table else ("", "", "")
-    same = ("kind", "create_table", "columns", "delivery", "batch", "min_batch", "max_wait_s", "lease_s", "join")
-    absent = {"create_table": False, "columns": None}
+    same = ("kind", "create_table", "columns", "delivery", "batch", "max_wait_s", "lease_s", "join")
+    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False}
     return Edge(
         name=name,
         source=values["from"],
@@ -117,7 +118,8 @@ def edge(name: str, values: Values) -> Edge:
         connection=named or None,
         table=table or None,
         task=values["task"],
-        **{key: values.get(key, absent.get(key)) for key in same},
+        min_batch=values["min_batch"] or min(LEAST_ROWS, values["batch"]),
+        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive")},
     )
 
 

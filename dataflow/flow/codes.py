@@ -65,6 +65,10 @@ CODES: dict[str, Code] = {
     ),
     "F115": Code("{found} stands twice in {where}", "name it once"),
     "F116": Code("{where} must not be empty", "write at least one entry, or remove the key"),
+    "F117": Code(
+        "{where} does not name a collection",
+        "write `<connection>.<collection>`, both of letters, digits and underscores",
+    ),
     # -- names
     "F201": Code("{where} names the stream {name}, which is not declared{guess}", "declare it under `streams:`"),
     "F202": Code(
@@ -72,7 +76,7 @@ CODES: dict[str, Code] = {
     ),
     "F203": Code("{where} needs a {wanted} connection; {name} is {kind}", "name a connection of kind {wanted}"),
     "F204": Code("no connection is a Redis, so streams have nowhere to live", "add `main: {{redis: embedded}}`"),
-    "F205": Code("edge {name} of kind s2ch leads to the stream {stream}", "make it `kind: s2s`, or name a table"),
+    "F205": Code("edge {name} of kind {kind} leads to the stream {stream}", "make it `kind: s2s`, or name {wanted}"),
     "F206": Code(
         "{where} needs a MongoDB for the documents of its tasks, and no connection is one",
         "add `tasks: {{mongo: embedded}}` to `connections:`",
@@ -85,7 +89,7 @@ CODES: dict[str, Code] = {
     "F302": Code("every exit of a node is a stream: {where} names {what} {name}", "name the stream it writes to"),
     "F303": Code(
         "every entry of a node is a stream: {where} names {what} {name}",
-        "name a stream (a table is entered by an edge of kind s2ch)",
+        "name a stream (a table is entered by an edge of kind s2ch, a collection by one of kind s2mongo)",
     ),
     "F304": Code(
         "a stream is an in or an out: {name} {reason}",

@@ -21,7 +21,7 @@ class End:
 
     @property
     def kind(self) -> str:
-        """worker, s2s or s2ch."""
+        """worker, or the kind of the edge."""
         return "worker" if isinstance(self.step, Worker) else self.step.kind
 
     def finding(self, code: str, *because: Where, **values: object) -> Finding:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dataflow.flow.build import KINDS
 from dataflow.flow.ends import ends, what_is
 from dataflow.flow.findings import Finding, Where, did_you_mean, dotted, shown
-from dataflow.flow.spec import Flow
+from dataflow.flow.spec import ConnectionKind, EdgeKind, Flow
+
+_SERVERS: Mapping[EdgeKind, ConnectionKind] = {"s2ch": "clickhouse", "s2mongo": "mongo"}
+"""Kind of edge -> kind of the connection that it names."""
 
 
 def streams_are_declared(flow: Flow) -> Iterator[Finding]:
@@ -23,7 +26,8 @@ def tables_are_no_streams(flow: Flow) -> Iterator[Finding]:
     for edge in flow.edges.values():
         target = f"{edge.connection}.{edge.table}"
         if edge.table and target in flow.streams:
-            values = {"name": shown(edge.name), "stream": shown(target)}
+            wanted = "a table" if edge.kind == "s2ch" else "a collection"
+            values = {"name": shown(edge.name), "kind": edge.kind, "stream": shown(target), "wanted": wanted}
             yield Finding("F205", ("edges", edge.name, "to"), values)
 
 
@@ -53,7 +57,7 @@ def _connections_named(flow: Flow) -> Iterator[tuple[str, str, Where]]:
             yield stream.on, "redis", ("streams", stream.name, "on")
     for edge in flow.edges.values():
         if edge.connection:
-            yield edge.connection, "clickhouse", ("edges", edge.name, "to")
+            yield edge.connection, _SERVERS[edge.kind], ("edges", edge.name, "to")
     if flow.scheduler.declared and flow.scheduler.tasks:
         yield flow.scheduler.tasks, "mongo", ("scheduler", "tasks")
 

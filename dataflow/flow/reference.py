@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Section] = {
     "s2s": shape.S2S,
     "route": shape.ROUTE,
     "s2ch": shape.S2CH,
+    "s2mongo": shape.S2MONGO,
     "interval": schedule.INTERVAL,
 }
 

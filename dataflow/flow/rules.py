@@ -28,6 +28,7 @@ _CODE_OF_NODE = {
     ("worker", "from"): "F301",
     ("worker", "to"): "F301",
     ("s2ch", "from"): "F301",
+    ("s2mongo", "from"): "F301",
     ("s2s", "from"): "F302",
     ("s2s", "to"): "F303",
 }
@@ -35,6 +36,7 @@ _CODE_OF_EDGE = {
     ("worker", "from"): "F303",
     ("worker", "to"): "F302",
     ("s2ch", "from"): "F303",
+    ("s2mongo", "from"): "F303",
     ("s2s", "from"): "F302",
     ("s2s", "to"): "F303",
 }

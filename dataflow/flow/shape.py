@@ -170,6 +170,10 @@ ROUTE: Final = Section(
     ),
 )
 
+_LEAST: Final = "wait for so many ..."
+LEAST_ROWS: Final = 1000
+"""So many messages an edge waits for where its target makes a part of each batch, and the file says nothing."""
+
 
 def _edge(
     kind: str,
@@ -177,6 +181,7 @@ def _edge(
     specific: tuple[Key, ...],
     batch: tuple[int, int],
     exactly_one: tuple[str, ...] = (),
+    least: Key | None = None,
 ) -> Section:
     most, default = batch
     return Section(
@@ -186,7 +191,7 @@ def _edge(
             Key("from", Text("the name of a stream"), "the stream it reads", required=True),
             *specific,
             Key("batch", Whole(1, most), "most messages moved at once", default=default),
-            Key("min_batch", Whole(1, most), "wait for so many ...", default=1),
+            least or Key("min_batch", Whole(1, most), _LEAST, default=1),
             Key("max_wait_s", Number(0), "... but not longer than this", default=1.0),
             Key("lease_s", Number(1), "after so long without a sign of life others take over", default=30.0),
             Key(
@@ -238,9 +243,31 @@ S2CH: Final = _edge(
         Key("columns", COLUMNS, "fields to store", default_words="those that the table has"),
     ),
     batch=(100_000, 10_000),
+    least=Key("min_batch", Whole(1, 100_000), _LEAST, default_words=f"{LEAST_ROWS}, or `batch` where that is less"),
 )
 
-EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH})
+S2MONGO: Final = _edge(
+    "s2mongo",
+    "stream to MongoDB collection",
+    (
+        Key(
+            "to",
+            Text("<connection>.<collection>", r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z_][A-Za-z0-9_]*", "F117"),
+            "the target collection",
+            required=True,
+        ),
+        Key(
+            "database",
+            Text("the name of a database", r"[A-Za-z0-9_-]{1,63}"),
+            "the database of the collection",
+            default_words="the one in the connection's URL, else `dataflow`",
+        ),
+        Key("exclusive", Flag(), "nothing else writes to the collection or deletes from it", default=False),
+    ),
+    batch=(10_000, 1_000),
+)
+
+EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH, "s2mongo": S2MONGO})
 
 SCHEDULER: Final = Section(
     "the scheduler",

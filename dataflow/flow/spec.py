@@ -14,6 +14,9 @@ from typing import Any, Literal
 FieldType = Literal["str", "int", "float", "bool", "datetime", "json"]
 ConnectionKind = Literal["redis", "clickhouse", "mongo"]
 EMBEDDED = "embedded"
+EdgeKind = Literal["s2s", "s2ch", "s2mongo"]
+DEFAULT_DATABASE = "dataflow"
+"""Of collections where neither the edge nor the address of its MongoDB names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,13 @@ class Route:
 class Edge:
     """A declared edge: moves `source` to its target without logic.
 
-    kind s2s: `to_stream` or `route` is set. kind s2ch: `connection` and `table` are set.
+    kind s2s: `to_stream` or `route` is set. kinds s2ch and s2mongo: `connection` and `table` are set; the table of
+    s2mongo is a collection, in `database` if it is set, which is the edge's alone where `exclusive`.
     `task` is the schedule as written (None: the edge runs continuously; {}: when something outside the file says so).
     """
 
     name: str
-    kind: Literal["s2s", "s2ch"]
+    kind: EdgeKind
     source: str
     to_stream: str | None
     route: Route | None
@@ -111,6 +115,8 @@ class Edge:
     lease_s: float
     join: Literal["start", "now"]
     task: Mapping[str, Any] | None
+    database: str | None = None
+    exclusive: bool = False
 
     @property
     def target_streams(self) -> tuple[str, ...]:
@@ -182,6 +188,10 @@ class Flow:
         """
         wanted = self.scheduler.declared or any(edge.task is not None for edge in self.edges.values())
         return wanted and self.scheduler.tasks is not None
+
+    def uses_mongo(self, connection: str) -> bool:
+        """Whether something of the flow needs this MongoDB: the scheduler or an edge."""
+        return self.scheduled or any(edge.connection == connection for edge in self.edges.values())
 
     @property
     def redis_connections(self) -> tuple[str, ...]:

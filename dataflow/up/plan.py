@@ -41,7 +41,7 @@ def addresses(flow: Flow, before: RunFile | None, hub_port: int | None = None) -
     last = before if before is not None and before.flow == flow.name else None
     redis = {c.name: _redis_url(last, c.name) for c in _embedded(flow, "redis")}
     warehouse = {c.name: _warehouse(last, c.name) for c in _embedded(flow, "clickhouse")}
-    mongo = {c.name: _mongo_url(last, c.name) for c in _embedded(flow, "mongo")} if flow.scheduled else {}
+    mongo = {c.name: _mongo_url(last, c.name) for c in _embedded(flow, "mongo") if flow.uses_mongo(c.name)}
     port = _hub_port(flow.hub_port if hub_port is None else hub_port, flow.hub_host, last)
     return RunFile(
         flow=flow.name,

@@ -51,16 +51,13 @@ class Project:
 
     def command(self, *arguments: str, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
         """Run `dataflow ...` in the folder and wait."""
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "dataflow", *arguments],
-            cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, env=_environment(), check=False,
-        )  # fmt: skip
+        return command(self.folder, *arguments, timeout_s=timeout_s)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run `dataflow ...` in the folder and let it run; its output can be read at its end."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "dataflow", *arguments],
-            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(),
+            cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
         )  # fmt: skip
 
     def up(self) -> None:
@@ -103,6 +100,16 @@ class Project:
         return "\n".join(parts)
 
 
+def command(
+    folder: Path, *arguments: str, timeout_s: float = 90, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `dataflow ...` in a folder and wait."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "dataflow", *arguments],
+        cwd=folder, input=stdin, capture_output=True, text=True, timeout=timeout_s, env=environment(), check=False,
+    )  # fmt: skip
+
+
 def eventually(what: str, holds: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Wait until something holds; fail with its name if it does not."""
     deadline = time.monotonic() + timeout_s
@@ -112,6 +119,7 @@ def eventually(what: str, holds: Callable[[], bool], timeout_s: float = 60.0) ->
         time.sleep(0.1)
 
 
-def _environment() -> dict[str, str]:
-    ours = {"DATAFLOW_REDIS_URL", "DATAFLOW_CLICKHOUSE_URL", "DATAFLOW_DATA_DIR"}
+def environment() -> dict[str, str]:
+    """Without the addresses of servers of whoever runs the tests."""
+    ours = {"DATAFLOW_REDIS_URL", "DATAFLOW_CLICKHOUSE_URL", "DATAFLOW_MONGO_URL", "DATAFLOW_DATA_DIR"}
     return {name: value for name, value in os.environ.items() if name not in ours}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from dataflow.client import Hub
 from dataflow.errors import DataflowError
+from tests.acceptance.load import Load
 from tests.acceptance.project import Project, eventually
 
 pytestmark = pytest.mark.acceptance
@@ -27,48 +27,13 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project.down()
 
 
-class Load:
-    """Sends messages without pause, and remembers which were accepted and which may have been."""
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._send)
-        self.accepted: set[str] = set()
-        self.problem: DataflowError | None = None
-
-    def __enter__(self) -> Load:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _send(self) -> None:
-        sent = 0
-        while not self._stop.wait(0.02):
-            messages = [
-                {"rec_id": f"r{n}", "task_for": "t", "function_type": "f", "n": n} for n in range(sent, sent + 20)
-            ]
-            try:
-                with Hub(self._project.run.hub, timeout_s=5, patience_s=60) as hub:
-                    hub.send(messages)
-            except DataflowError as problem:
-                self.problem = problem
-                return
-            self.accepted.update(message["rec_id"] for message in messages)  # type: ignore[misc]
-            sent += 20
-
-
 def test_every_process_is_killed_in_turn_under_load(project: Project) -> None:
-    with Load(project) as load:
+    with Load(lambda: project.run.hub) as load:
         for victim in VICTIMS:
-            before = len(load.accepted)
             pid = _pid_of(project, victim)
             os.kill(pid, signal.SIGKILL)
             eventually(f"{victim} was replaced", lambda v=victim, p=pid: _is_replaced(project, v, p))  # type: ignore[misc]
-            eventually(f"messages accepted after {victim} was killed", lambda n=before: len(load.accepted) > n + 100)  # type: ignore[misc]
+            load.wait_for(100, f"{victim} was killed")
     assert load.problem is None
     eventually("everything accepted is in the table", lambda: _stored(project) >= len(load.accepted))
     rows = project.rows("SELECT rec_id, twice FROM doubled")

@@ -14,6 +14,7 @@ from dataflow.audit import (
     Sent,
     audit,
     check_books,
+    check_collection,
     check_lane,
     check_reader,
     check_table,
@@ -341,3 +342,14 @@ def test_what_a_former_flow_file_left_is_audited_too(store: RealStore) -> None:
     assert [f.subject for f in found if f.state == "unchecked" and f.check == "reader"] == [f"{IN}/three"]
     assert mid(store.fields(store.keys.stream(SIDE))[0][1]) == "m2"
     assert LAST in {f.subject for f in found}
+
+
+class TestCollection:
+    @pytest.mark.parametrize("documents", [10, 11, 12])
+    def test_as_many_as_were_written(self, documents: int) -> None:
+        assert check_collection("store.c", Sent(10, 11, 1), documents, exclusive=True).state == "ok"
+
+    @pytest.mark.parametrize("documents", [9, 13])
+    def test_others_may_write_and_delete_but_not_where_the_edge_is_alone(self, documents: int) -> None:
+        assert check_collection("store.c", Sent(10, 11, 1), documents, exclusive=True).state == "drift"
+        assert check_collection("store.c", Sent(10, 11, 1), documents, exclusive=False).state == "note"

@@ -1,4 +1,4 @@
-"""Fixtures of the scheduler's tests: a MongoDB, and loops over it."""
+"""Fixtures of the scheduler's tests: loops over real servers, kept apart by machine names."""
 
 from __future__ import annotations
 
@@ -9,20 +9,6 @@ import pytest
 
 from dataflow.testing.mongo import MongoServer
 from tests.scheduler.rig import Rig
-
-
-@pytest.fixture(scope="session")
-def mongo() -> Iterator[MongoServer]:
-    """A MongoDB for the session. Tests keep apart by machine names."""
-    with MongoServer() as server:
-        yield server
-
-
-@pytest.fixture
-def own_mongo() -> Iterator[MongoServer]:
-    """A MongoDB for one test, to be stopped."""
-    with MongoServer() as server:
-        yield server
 
 
 @pytest.fixture

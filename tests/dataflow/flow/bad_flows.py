@@ -355,6 +355,21 @@ BAD: tuple[Bad, ...] = (
         HEAD + "§connections: {warehouse: {clickhouse: embedded}}\n" + NET,
         ("main: {redis: embedded}",),
     ),
+    Bad(
+        "a collection without connection", "F117", edge("{kind: s2mongo, from: a.stream_out, to: §scores}"), ("edges",)
+    ),
+    Bad(
+        "a collection in a warehouse", "F203", edge("{kind: s2mongo, from: a.stream_out, to: §warehouse.t}"), ("mongo",)
+    ),
+    Bad(
+        "a stream for a collection", "F205", edge("{kind: s2mongo, from: a.stream_out, to: §a.stream_in}"), ("s2mongo",)
+    ),
+    Bad("a database with a blank", "F103", edge("{kind: s2mongo, from: a.stream_out, to: tasks.t, database: §'a b'}")),
+    Bad(
+        "a batch too large for s2mongo", "F105", edge("{kind: s2mongo, from: a.stream_out, to: tasks.t, batch: §10001}")
+    ),
+    Bad("a table in a MongoDB", "F112", edge("{kind: s2mongo, from: a.stream_out, to: tasks.t, §create_table: true}")),
+    Bad("a table as a document", "F301", f"{HEAD}{NET}  x: {{kind: s2mongo, from: §warehouse.t, to: tasks.u}}\n"),
     Bad("a stream for a table", "F205", edge("{kind: s2ch, from: a.stream_out, to: §a.stream_in}"), ("s2s",)),
     # -- the five rules
     Bad(

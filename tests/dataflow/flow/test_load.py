@@ -205,7 +205,16 @@ def test_defaults_of_edges_depend_on_their_kind() -> None:
         environ={},
     )
     assert (flow.edges["s"].batch, flow.edges["c"].batch) == (500, 10_000)
+    assert (flow.edges["s"].min_batch, flow.edges["c"].min_batch) == (1, 1000), "a table gets few large parts"
     assert flow.edges["s"].to_stream == "a.stream_in"
+
+
+@pytest.mark.parametrize(
+    ("written", "least"), [("batch: 200", 200), ("batch: 5000", 1000), ("batch: 5, min_batch: 2", 2)]
+)
+def test_an_edge_waits_for_no_more_than_it_takes_at_once(written: str, least: int) -> None:
+    edge = f"edges:\n  c: {{kind: s2ch, from: a.stream_in, to: warehouse.t, {written}}}\n"
+    assert loads(SMALL + edge, environ={}).edges["c"].min_batch == least
 
 
 def test_without_connections_there_are_three_embedded_servers() -> None:

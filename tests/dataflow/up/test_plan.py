@@ -49,6 +49,20 @@ def test_every_embedded_connection_gets_an_address_of_its_own(flow: Flow) -> Non
     assert len(run.warehouse["warehouse"].key) >= 32
 
 
+def test_an_edge_into_a_collection_gets_its_mongodb(tmp_path: Path) -> None:
+    flow = flow_in(tmp_path)
+    text = flow.path.read_text()
+    assert not plan.addresses(flow, None, hub_port=0).mongo
+    edge = "  store: {kind: s2mongo, from: a.stream_out, to: docs.scores}\n"
+    docs = "  docs: {mongo: embedded}\n  other: {mongo: embedded}\nstreams:"
+    flow.path.write_text(text.replace("streams:", docs, 1) + edge)
+    run = plan.addresses(load(flow.path), None, hub_port=0)
+    assert list(run.mongo) == ["docs"]
+    assert not run.scheduler
+    programs = [program.name for program in plan.servers(run, DataFolder.of(flow.path))]
+    assert programs == ["redis.main", "mongo.docs"]
+
+
 def test_a_second_run_uses_the_same_ports_but_another_key(flow: Flow) -> None:
     first = plan.addresses(flow, None, hub_port=0)
     second = plan.addresses(flow, first, hub_port=0)

@@ -1,0 +1,135 @@
+"""`dataflow doctor`: is this deployment sound, and if not, what has to be changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from dataflow.broker import broker_url
+from dataflow.cli.arguments import json_option
+from dataflow.cli.common import Site, print_json, show, table, with_flow
+from dataflow.clickhouse.address import ServerAddress
+from dataflow.doctor import broker, clickhouse, doors, machine, mongo, redis
+from dataflow.doctor import flow as applied
+from dataflow.doctor.clickhouse import TableFacts
+from dataflow.doctor.finding import Finding, is_well
+from dataflow.errors import DataflowError
+from dataflow.flow.spec import Connection, Edge
+from dataflow.run_file import data_folder
+from dataflow.warehouse import connect
+
+WRONG_EXIT_CODE = 1
+_COLOURS = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+
+
+@click.command()
+@with_flow
+@click.option("--problems", is_flag=True, help="Leave out what is well.")
+@json_option
+def doctor(flow_path: Path, problems: bool, as_json: bool) -> None:
+    """Check the deployment of FLOW: servers, their settings, what runs, this machine; say what to change.
+
+    Nothing is changed; for a moment there are keys {FLOW}:doctor in Redis. Exit code 1 if something is wrong; notes are
+    advice. Run it where the flow runs, as the user and with the environment of its services.
+    """
+    with Site(flow_path) as site:
+        found = examine(site)
+    chosen = [finding for finding in found if not (problems and finding.level == "ok")]
+    if as_json:
+        print_json({"well": is_well(found), "findings": chosen})
+    else:
+        if chosen:
+            show(_table(chosen))
+        click.echo(_summary(found))
+    if not is_well(found):
+        raise click.exceptions.Exit(WRONG_EXIT_CODE)
+
+
+def examine(site: Site) -> list[Finding]:
+    """Everything about a deployment, in the order of the flow file. Servers are asked at the same time."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        by_connection = list(pool.map(lambda connection: _connection(site, connection), _used(site)))
+    found = [finding for findings in by_connection for finding in findings]
+    away = any(finding.code in ("unreachable", "refused") and finding.subject.startswith("redis") for finding in found)
+    return [
+        *found,
+        *_broker(site),
+        *([] if away else applied.examine(site.flow, site.clients)),
+        *_doors(site),
+        *_here(site),
+    ]
+
+
+def _used(site: Site) -> Iterator[Connection]:
+    """The connections that something of the flow uses."""
+    flow = site.flow
+    tasks = {flow.scheduler.tasks} if flow.scheduled else set()
+    names = {*flow.redis_connections, *tasks, *(edge.connection for edge in flow.edges.values())}
+    return (connection for connection in flow.connections.values() if connection.name in names)
+
+
+def _connection(site: Site, connection: Connection) -> list[Finding]:
+    name = connection.name
+    try:
+        if connection.kind == "redis":
+            return redis.examine(name, site.resolved.redis[name], site.flow.name)
+        if connection.kind == "mongo":
+            return mongo.examine(name, site.resolved.mongo[name])
+        edges = [edge for edge in site.flow.edges.values() if edge.connection == name]
+        warehouse = connect(site.resolved.warehouse[name])
+        return clickhouse.examine(name, warehouse, edges, lambda edge: _look_at_table(site, edge))
+    except DataflowError as error:  # an address that cannot be used, an embedded server that does not run
+        return [Finding(f"{connection.kind} {name}", "wrong", "unreachable", str(error), "correct this connection")]
+
+
+def _look_at_table(site: Site, edge: Edge) -> TableFacts | None:
+    from sync.ddl_command import AskedWarehouse
+    from sync.sinks.clickhouse.table import TableName, read_table
+
+    if edge.connection is None or edge.table is None:
+        return None
+    address = site.resolved.warehouse[edge.connection]
+    database = ServerAddress.read(address).database if isinstance(address, str) else ""
+    found = read_table(AskedWarehouse(connect(address)), TableName.read(edge.table, database or "default"))
+    if found is None:
+        return None
+    return TableFacts(str(found.name), found.engine, found.mode, found.window, found.has_mid)
+
+
+def _broker(site: Site) -> list[Finding]:
+    streams = {name: site.resolved.redis[name] for name in site.connections if name in site.resolved.redis}
+    if not site.flow.edges or site.flow.home not in streams:
+        return []
+    return broker.examine(broker_url(streams[site.flow.home]), streams)
+
+
+def _doors(site: Site) -> list[Finding]:
+    hub = doors.examine("hub", site.resolved.hub_url, site.flow.name)
+    return [
+        *hub,
+        *(doors.examine("scheduler", site.resolved.scheduler_url, site.flow.name) if site.flow.scheduled else []),
+    ]
+
+
+def _here(site: Site) -> list[Finding]:
+    embedded = any(connection.embedded for connection in _used(site))
+    return machine.examine(data_folder(site.flow.path), embedded=embedded)
+
+
+def _table(found: Sequence[Finding]) -> Table:
+    made = table("", ("", "what", "is so", "to do"))
+    for finding in found:
+        level = Text(finding.level, style=_COLOURS[finding.level])
+        made.add_row(level, finding.subject, Text(finding.text), Text(finding.remedy))
+    return made
+
+
+def _summary(found: Iterable[Finding]) -> str:
+    levels = [finding.level for finding in found]
+    said = f"doctor: wrong={levels.count('wrong')} notes={levels.count('note')} ok={levels.count('ok')}"
+    return f"{said}; change what is wrong" if "wrong" in levels else said
