@@ -10,6 +10,5 @@ A request passes through these files, one concept each:
     trace        where a message is
     health       livez, readyz, version, queue sizes
     refusal      why a request is refused, and with which HTTP status
-    envelope     the one form of every answer
-    app          all of it as a Flask application; server runs it on gunicorn, with a pulse; command is `dataflow hub`
+    app          all of it as a Flask application; host gives it connections and a pulse; command is `dataflow hub`
 """

@@ -29,8 +29,9 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
 
     After SIGTERM requests in hand are answered; after Ctrl-C they are not, and their senders send them again.
     """
+    from dataflow.web.server import Server
+    from message_hub.host import Host
     from message_hub.net import Net
-    from message_hub.server import Server
 
     settings = read_settings()
     path = flow.resolve()
@@ -39,7 +40,11 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
     host = host or declared.hub_host
     required = keys_required(declared, host, settings, insecure=insecure)
     bind = f"{host}:{port or _port(declared)}"
-    Server(path, bind, workers, threads, settings, keys_required=required).run()
+
+    def start() -> Host:
+        return Host(path, bind, settings, keys_required=required)
+
+    Server("hub", bind, start, processes=workers, threads=threads).run()
 
 
 def _port(flow: Flow) -> int:

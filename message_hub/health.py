@@ -12,7 +12,7 @@ from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.store.keys import FORMAT
 from dataflow.store.reading import StreamView, read_alarms, read_streams
-from message_hub.envelope import accepted, bare
+from dataflow.web.answer import accepted, bare
 from message_hub.live_net import LiveNet
 from message_hub.refusal import Refusal
 
@@ -52,13 +52,13 @@ class Health:
             alarms = read_alarms(net.flow, net.redis.values())
         except (ServerAway, OutcomeUnknown) as error:
             reason = str(error) if may("viewer") else "Redis does not answer"
-            raise Refusal(503, f"not ready: {reason}", data={"redis": False}) from None
+            raise Refusal(503, f"not ready: {reason}", redis=False) from None
         undeclared = [view.name for view in views if view.books.max_len is None]
         if not may("viewer"):
             if undeclared:
-                raise Refusal(503, "not ready: the flow is not applied", data={"redis": True})
+                raise Refusal(503, "not ready: the flow is not applied", redis=True)
             return accepted({"redis": True})
-        data = {
+        data: dict[str, Any] = {
             "redis": True,
             "undeclared": undeclared,
             "full": [_fullness(view) for view in views if _is_full(view)],
@@ -67,7 +67,7 @@ class Health:
         }
         if undeclared:
             names = ", ".join(undeclared[:_NAMES_SHOWN])
-            raise Refusal(503, f"not ready: not declared in Redis: {names}; run `dataflow apply`", data=data)
+            raise Refusal(503, f"not ready: not declared in Redis: {names}; run `dataflow apply`", **data)
         return accepted(data)
 
     def queue_size_metrics(self) -> Response:

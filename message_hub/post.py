@@ -16,8 +16,8 @@ from dataflow.errors import InvalidMessage
 from dataflow.message import extend_path, message_id, request_id
 from dataflow.settings import Settings
 from dataflow.store.door import MAX_MESSAGES, Appended, Outgoing, Record
+from dataflow.web.answer import accepted
 from message_hub.body import Form, read_body
-from message_hub.envelope import accepted
 from message_hub.live_net import LiveNet
 from message_hub.net import Net
 from message_hub.parse import parse

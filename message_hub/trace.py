@@ -9,8 +9,8 @@ from dataflow.connections import resolve
 from dataflow.errors import DataflowError
 from dataflow.flow.spec import Flow
 from dataflow.warehouse import Warehouse
+from dataflow.web.answer import accepted
 from dataflow.whereabouts import find
-from message_hub.envelope import accepted
 from message_hub.live_net import LiveNet
 from message_hub.refusal import Refusal
 
@@ -36,7 +36,7 @@ class Trace:
         found = find(net.flow, net.redis, _tables(net.flow), mid)
         if found.state == "unknown" and not found.incomplete:
             text = "is nowhere: a handler filtered it, it has left the flow, or this hub never gave that id"
-            raise Refusal(404, f"message {mid!r} {text}", data=found.as_dict())
+            raise Refusal(404, f"message {mid!r} {text}", **found.as_dict())
         return accepted(found.as_dict())
 
 

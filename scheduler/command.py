@@ -26,8 +26,9 @@ def scheduler(flow: Path, host: str | None, port: int | None, threads: int, inse
     """
     from dataflow.flow.load import load
     from dataflow.settings import read_settings
+    from dataflow.web.server import Server
     from scheduler.addresses import addresses
-    from scheduler.server import Server
+    from scheduler.host import Host
 
     path = flow.resolve()
     sys.path.append(str(path.parent))  # for jobs; last: a folder of the user's must not shadow ours
@@ -35,4 +36,9 @@ def scheduler(flow: Path, host: str | None, port: int | None, threads: int, inse
     addresses(declared)  # here an address that is missing is told in one clear line
     host = host or declared.scheduler.host
     required = keys_required(declared, host, read_settings(), insecure=insecure)
-    Server(path, f"{host}:{port or declared.scheduler.port}", threads, keys_required=required).run()
+    bind = f"{host}:{port or declared.scheduler.port}"
+
+    def start() -> Host:
+        return Host.started(path, keys_required=required)
+
+    Server("scheduler", bind, start, processes=1, threads=threads).run()  # one process, for there is one loop

@@ -62,12 +62,15 @@ class Host:
         """The HTTP API."""
         return create_app(self.loop, self._tasks, self._jobs, lambda: self._flow.current, self._gate)
 
-    def start(self) -> None:
-        """Begin. Once per process, after the last fork."""
-        self.loop.start()
-        self._thread.start()
+    @classmethod
+    def started(cls, path: Path, *, keys_required: bool = False) -> Host:
+        """One that schedules already. Once per process, after the last fork."""
+        host = cls(path, keys_required=keys_required)
+        host.loop.start()
+        host._thread.start()
+        return host
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End in good order. Blocks for the jobs in hand."""
         self._stop.set()
         self._thread.join()

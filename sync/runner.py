@@ -28,6 +28,7 @@ from dataflow import holder
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
 from dataflow.flow.spec import Edge
 from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
+from sync.ahead import Ahead
 from sync.renewal import Renewal
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.sink import Batch, Mode, Prepared, Refusal, Row, Sink, Verdict
@@ -55,6 +56,23 @@ def never() -> bool:
 
 class _Held(Exception):
     """The edge was paused by this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A batch that is not frozen yet. verdict: as text. size_bytes: of its entries."""
+
+    ids: Sequence[bytes]
+    rows: Sequence[Row]
+    prepared: Prepared
+    verdict: str
+    digest: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, ids: Sequence[bytes], rows: Sequence[Row], prepared: Prepared) -> _Draft:
+        verdict, whole = prepared.verdict.to_json(), content(ids, rows)
+        return cls(ids, rows, prepared, verdict, digest(whole, verdict), len(whole))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +187,28 @@ class Runner:
         sink = self._open_sink()
         lease = self._shut_out(sink, lease)
         work = self._resume(sink, lease)  # 2
+        with Ahead(lambda position: self._draft(sink, position)) as ahead:
+            return self._move_on(sink, lease, work, ahead, max_batches, stop, counts)
+
+    def _move_on(
+        self,
+        sink: Sink,
+        lease: Lease,
+        work: _Work | None,
+        ahead: Ahead[_Draft | None],
+        max_batches: int | None,
+        stop: Stop,
+        counts: _Counts,
+    ) -> State:
         while not stop():
             if work is None:
                 if max_batches is not None and counts.batches >= max_batches:
                     return "more"
-                work = self._next(sink, lease)  # 2, 3, 4
+                work = self._next(lease, ahead.after(lease.position))  # 2, 3, 4
             if work is None:
                 return "empty"
+            if len(work.ids) >= self._edge.batch and counts.batches + 1 != max_batches:
+                ahead.begin(work.frozen.last)
             work = self._write(sink, lease, work)  # 5
             lease = self._settle(lease, work)  # 6
             counts.add(work)
@@ -241,13 +274,16 @@ class Runner:
 
     # 2 read, 3 prepare, 4 freeze
 
-    def _next(self, sink: Sink, lease: Lease) -> _Work | None:
-        ids, rows = self._read(lease.position)  # 2
-        if not ids:
+    def _draft(self, sink: Sink, position: bytes) -> _Draft | None:
+        """What comes next, as far as that can be told without the lease. Runs beside the writing of the last batch."""
+        ids, rows = self._read(position)  # 2
+        return _Draft.of(ids, rows, sink.prepare(rows, None)) if ids else None  # 3
+
+    def _next(self, lease: Lease, draft: _Draft | None) -> _Work | None:
+        if draft is None:
             return None
-        prepared = sink.prepare(rows, None)  # 3
-        self._refuse_drift(lease, ids, prepared.verdict)
-        return self._freeze(lease, lease.seq + 1, ids, rows, prepared)  # 4
+        self._refuse_drift(lease, draft.ids, draft.prepared.verdict)
+        return self._freeze(lease, lease.seq + 1, draft)  # 4
 
     def _read(self, position: bytes) -> Rows:
         """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do."""
@@ -272,21 +308,12 @@ class Runner:
             f"`dataflow resume {self._edge.name}`, or add --bury to move messages that do not fit to the dead letters"
         )
 
-    def _freeze(
-        self,
-        lease: Lease,
-        seq: int,
-        ids: Sequence[bytes],
-        rows: Sequence[Row],
-        prepared: Prepared,
-        replaces: Frozen | None = None,
-    ) -> _Work:
-        verdict = prepared.verdict.to_json()
-        whole = content(ids, rows)
-        self._row_bytes = len(whole) // len(rows) + 1
-        draft = Frozen(seq, digest(whole, verdict), ids[0], ids[-1], len(ids), verdict, 0)
-        frozen = self._source.freeze(lease, self._lease_ms, lease.position, draft, replaces=replaces)
-        return _Work(frozen, ids, rows, prepared)
+    def _freeze(self, lease: Lease, seq: int, draft: _Draft, replaces: Frozen | None = None) -> _Work:
+        ids = draft.ids
+        self._row_bytes = draft.size_bytes // len(ids) + 1
+        batch = Frozen(seq, draft.digest, ids[0], ids[-1], len(ids), draft.verdict, 0)
+        frozen = self._source.freeze(lease, self._lease_ms, lease.position, batch, replaces=replaces)
+        return _Work(frozen, ids, draft.rows, draft.prepared)
 
     # 5 write
 
@@ -320,7 +347,7 @@ class Runner:
         refused = {index: why for index, why in fresh.refused.items() if index not in skip}
         self._refuse_drift(lease, ids, replace(fresh, refused=refused), sent=bool(skip))
         prepared = sink.prepare(rows, replace(fresh, refused=refused, skip=skip))
-        return self._freeze(lease, conflict.last_seq + 1, ids, rows, prepared, replaces=work.frozen)
+        return self._freeze(lease, conflict.last_seq + 1, _Draft.of(ids, rows, prepared), replaces=work.frozen)
 
     # 6 settle
 
@@ -372,7 +399,7 @@ def _batch(lease: Lease, work: _Work) -> Batch:
     frozen = work.frozen
     return Batch(
         lease.lineage, frozen.seq, frozen.digest, lease.epoch, lease.nonce, work.ids, work.rows, frozen.frozen_ms,
-        work.resent,
+        work.resent, lease.doubts(work.ids, [row[1] for row in work.rows]),
     )  # fmt: skip
 
 

@@ -88,7 +88,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence."""
+    """A frozen batch. (lineage, seq, digest) is its identity and never changes; epoch and nonce only fence.
+
+    resent: it was frozen by an earlier run, and perhaps sent. in_doubt: the source's server was started anew, and may
+    have forgotten that it sent entries of this batch, under another identity. A target that remembers batches finds
+    that out by itself.
+    """
 
     lineage: str
     seq: int
@@ -99,6 +104,7 @@ class Batch:
     rows: Sequence[Row]
     frozen_ms: int
     resent: bool
+    in_doubt: bool = False
 
     @property
     def token(self) -> str:
@@ -134,7 +140,8 @@ class Sink(Protocol):
     def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
         """Decide about rows, or repeat a decision. Touches nothing but the sink's own cached description.
 
-        With a verdict given, the result's verdict equals it and the payload is the same as when it was made.
+        With a verdict given, the result's verdict equals it and the payload is the same as when it was made. Without
+        one it is called from another thread, while the batch before is written.
         """
 
     def write(self, batch: Batch, prepared: Prepared) -> int:

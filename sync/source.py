@@ -28,7 +28,7 @@ Rows = tuple[list[bytes], list[Row]]
 
 
 class Source(Protocol):
-    """Gives frozen batches. Blocking; used by one thread at a time, but for `extend`.
+    """Gives frozen batches. Blocking; used by one thread at a time, but for `extend` and `read`.
 
     All calls raise ServerAway, OutcomeUnknown (they may be repeated), ServerFull and NotDeclared.
     """
@@ -49,7 +49,7 @@ class Source(Protocol):
         """Let go of the lease."""
 
     def read(self, position: bytes, count: int) -> Rows:
-        """Up to `count` entries after a position."""
+        """Up to `count` entries after a position. Called from a thread of its own while a batch is written."""
 
     def read_to(self, position: bytes, last: bytes) -> Rows:
         """All entries after a position up to and with `last`."""

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -19,6 +20,8 @@ from dataflow import __version__, log
 from dataflow.errors import DataflowError
 from dataflow.masking import mask_urls
 
+FAULTS_VARIABLE = "DATAFLOW_FAULTS"
+"""Set by tests alone; see dataflow/testing/faultpoints.py."""
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -35,6 +38,8 @@ class LazyCommand:
         """Import the module and return the command. Raises ImportError if a package is missing."""
         module, _, attribute = self.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
+        if folder := os.environ.get(FAULTS_VARIABLE):
+            _install_faults(Path(folder), module.partition(".")[0])
         return command
 
 
@@ -157,6 +162,12 @@ def _invoke(group: click.Group, arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return 0
+
+
+def _install_faults(folder: Path, room: str) -> None:
+    from dataflow.testing import faultpoints
+
+    faultpoints.install(folder, room)
 
 
 def _complain(text: str) -> None:

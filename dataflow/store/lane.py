@@ -17,9 +17,13 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from dataflow.errors import DataflowError, Fenced, NotDeclared, StreamFull
+from dataflow.ids import mid_time_ms, request_id
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
+
+CLOCK_SKEW_MS: Final = 5000
+"""By how much the clock of a door may be ahead of the one of Redis."""
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -52,7 +56,8 @@ class Lease:
     """The right to run a lane, and where the lane stood when it was given.
 
     `paused` is the reason of a pause, "" for none. Up to and with the entry `bury_to` ("" for none) an operator has
-    said that refused rows may be buried however many they are.
+    said that refused rows may be buried however many they are. Of messages born up to `doubt_ms` the source may have
+    forgotten that it sent them: its server was started anew.
     """
 
     nonce: str
@@ -63,6 +68,22 @@ class Lease:
     paused: str
     bury_to: bytes
     open: Frozen | None
+    doubt_ms: int = 0
+
+    def doubts(self, ids: Sequence[bytes], mids: Sequence[bytes]) -> bool:
+        """Whether the target may have some of these messages under another identity.
+
+        A message that a worker or an edge has made once more is a new entry, so its birth counts and not its entry.
+        """
+        if not self.doubt_ms:
+            return False
+        if max(mids) < b"8":  # the ids that our doors give, in order of time, all of one length
+            return min(mids) < request_id(self.doubt_ms + CLOCK_SKEW_MS)[:10].encode() + b"~"
+        return any(self._doubts(id_, mid.decode(errors="replace")) for id_, mid in zip(ids, mids, strict=True))
+
+    def _doubts(self, id_: bytes, mid: str) -> bool:
+        born_ms = mid_time_ms(mid)
+        return id_order(id_)[0] <= self.doubt_ms if born_ms is None else born_ms <= self.doubt_ms + CLOCK_SKEW_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +173,10 @@ class Lane:
                 f"edge {self._edge!r} has not let go of stream {answer[1].decode()!r}: let it finish there with the "
                 f"former flow file, or drop what waits there with `dataflow release {self._edge}`"
             )
-        _, lineage, epoch, seq, position, paused, bury_to, *batch = answer
-        return Lease(nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch))
+        _, lineage, epoch, seq, position, paused, bury_to, *batch, doubt_ms = answer
+        return Lease(
+            nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch), doubt_ms
+        )
 
     def extend(self, lease: Lease, lease_ms: int) -> bool:
         """Let the lease last `lease_ms` from now on. False, and nothing was changed, if it is another's by now."""

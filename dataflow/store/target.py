@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dataflow.errors import BatchConflict, Fenced, TargetBehind
 from dataflow.store.door import refusal
 from dataflow.store.keys import Keys
+from dataflow.store.packing import packed
 from dataflow.store.redis import Client
 from dataflow.store.script import script
 
@@ -72,10 +73,7 @@ class StreamTarget:
             StreamFull, NotDeclared, Fenced, TargetBehind, BatchConflict: nothing was written.
             OutcomeUnknown: repeat the same call.
         """
-        args: list[Any] = [epoch, seq, digest, self._writer, _packed(ids), len(messages)]
-        for target, fields in messages:
-            args += (target + 1, len(fields))
-            args += fields
+        args = [epoch, seq, digest, self._writer, _packed(ids), *packed(messages)]
         lanes = [self._keys.edge(self._writer), self._keys.edge(self._writer, retry=True)]
         answer = script("place").run(self._redis, [self._keys.marker(lineage), *lanes, *self._targets], args)
         kind = answer[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,21 @@ class MongoServer:
         if self._folder is None:
             raise RuntimeError("this MongoServer is outside its context: use `with MongoServer() as server`")
         return self._folder
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            raise RuntimeError("this MongoServer is not running: call start()")
+        return self._process.pid
+
+    def freeze(self) -> None:
+        """Let it stand still (SIGSTOP): connections stay open and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def start(self) -> None:
         """Start it and wait until it answers; on the port that it had before, if any."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -112,6 +113,22 @@ class RedisServer:
         self.stop()
         self.start()
 
+    def log_bytes(self) -> int:
+        """Length of the append-only file: where a cut would lose what follows. Every answered write is before it."""
+        return self._append_only_file().stat().st_size
+
+    def restart_cut_at(self, log_bytes: int) -> None:
+        """Crash, lose what was written after a length of `log_bytes`, and start: as after a loss of power."""
+        self.kill()
+        with self._append_only_file().open("r+b") as file:
+            file.truncate(log_bytes)
+        self.start()
+
+    def _append_only_file(self) -> Path:
+        """The file that is written to now; from Redis 7 on it has a folder of its own."""
+        found = [*self.folder.glob("appendonlydir/*.incr.aof"), *self.folder.glob("appendonly.aof")]
+        return max(found, key=lambda path: path.stat().st_mtime_ns)
+
     def freeze(self) -> None:
         """Let it stand still (SIGSTOP): connections stay open and nothing is answered."""
         self._running().send_signal(signal.SIGSTOP)
@@ -119,6 +136,14 @@ class RedisServer:
     def thaw(self) -> None:
         """Let it go on after `freeze`."""
         self._running().send_signal(signal.SIGCONT)
+
+    def fill_disk(self) -> None:
+        """Let every write to a file fail from now on, as on a full disk."""
+        _limit_files(self.pid, 1)
+
+    def free_disk(self) -> None:
+        """Let it write again."""
+        _limit_files(self.pid, resource.RLIM_INFINITY)
 
     def _start_on(self, port: int) -> bool:
         """Start on one port; False if the program ended, as it does when the port is taken."""
@@ -130,7 +155,7 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=dies_with_parent(signal.SIGKILL),
+                preexec_fn=_arranged(),
             )
         deadline = time.monotonic() + _START_S
         while self._process.poll() is None and time.monotonic() < deadline:
@@ -213,6 +238,11 @@ class ClickHouseServer:
         return self._running().pid
 
     @property
+    def running(self) -> bool:
+        """Whether its process lives; a frozen one does."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def folder(self) -> Path:
         """Its data folder, log included. Only inside the context."""
         if self._folder is None:
@@ -249,6 +279,14 @@ class ClickHouseServer:
         """Let it go on after `freeze`."""
         self._running().send_signal(signal.SIGCONT)
 
+    def fill_disk(self) -> None:
+        """Let every write to a file fail from now on, as on a full disk."""
+        _limit_files(self.pid, 1)
+
+    def free_disk(self) -> None:
+        """Let it write again."""
+        _limit_files(self.pid, resource.RLIM_INFINITY)
+
     def _start_on(self, port: int) -> bool:
         config = self.folder / "config.xml"
         config.write_text(_CLICKHOUSE_CONFIG.format(folder=self.folder, host=redis_server.HOST, port=port))
@@ -262,7 +300,7 @@ class ClickHouseServer:
                 stderr=output,
                 cwd=self.folder,
                 start_new_session=True,
-                preexec_fn=dies_with_parent(signal.SIGKILL),
+                preexec_fn=_arranged(),
             )
         deadline = time.monotonic() + _CLICKHOUSE_START_S
         while self._process.poll() is None and time.monotonic() < deadline:
@@ -331,6 +369,22 @@ def clickhouse_binary() -> Path | None:
     places = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/usr/local/bin"
     found = shutil.which("clickhouse-server", path=places) or shutil.which("clickhouse", path=places)
     return Path(found) if found else None
+
+
+def _arranged() -> Callable[[], None]:
+    """A server ends with us, and takes a failing write as an error instead of a signal that kills it."""
+    dies = dies_with_parent(signal.SIGKILL)
+
+    def arrange() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        dies()
+
+    return arrange
+
+
+def _limit_files(pid: int, most_bytes: int) -> None:
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 
 
 def _clickhouse_answers(port: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dataflow.errors import UserError
 from dataflow.flow.spec import Flow
-from scheduler.api.envelope import Refusal
+from dataflow.web.answer import Refusal
 from scheduler.jobs.kinds import Jobs
 from scheduler.loop import Loop
 from scheduler.machine import MOVES, Move, State, allowed

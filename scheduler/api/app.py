@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 from flask.typing import RouteCallable
-from werkzeug.exceptions import HTTPException
 
 from dataflow import __version__
-from dataflow.access.flask import guard, may, note, request_id
-from dataflow.access.gate import Denied, Gate
+from dataflow.access.flask import may, note
+from dataflow.access.gate import Gate
 from dataflow.access.scopes import OPEN, Need, needs
 from dataflow.errors import DataflowError, OutcomeUnknown, ServerAway
 from dataflow.flow.spec import Flow
+from dataflow.web.answer import Refusal, accepted
+from dataflow.web.app import make_app
+from dataflow.web.body import json_object
 from scheduler.api.acts import Acts
-from scheduler.api.body import document_of, parse, task_id_of
-from scheduler.api.envelope import Refusal, accepted, refused, start_clock
+from scheduler.api.body import document_of, task_id_of
 from scheduler.api.registering import register
 from scheduler.jobs.kinds import Jobs
 from scheduler.loop import Loop
 from scheduler.machine import Move
 from scheduler.tasks import Tasks
-
-log = logging.getLogger("dataflow.scheduler")
 
 MAX_BODY_BYTES: Final = 1 << 20
 
@@ -51,7 +48,7 @@ class Views:
 
     def publish_a_task(self) -> Response:
         """Schedule a task."""
-        document = document_of(_body())
+        document = document_of(json_object())
         note(document["task_id"], job=document["job_name"])
         return accepted(self._acts.publish(document))
 
@@ -69,7 +66,7 @@ class Views:
 
     def add_task_type(self) -> Response:
         """Give a name to an installed function."""
-        body = _body()
+        body = json_object()
         note(str(body.get("func_name")), function=str(body.get("function")))
         return accepted(register(body, self._jobs, self._tasks))
 
@@ -85,7 +82,12 @@ class Views:
     def readyz(self) -> Response:
         """Whether tasks are scheduled, here or by the one that leads; without a key that is asked for, yes or no."""
         loop = self._loop
-        data = {"leads": loop.leads, "held_by": loop.held_by, "trouble": loop.trouble, "tasks": len(loop.states())}
+        data: dict[str, Any] = {
+            "leads": loop.leads,
+            "held_by": loop.held_by,
+            "trouble": loop.trouble,
+            "tasks": len(loop.states()),
+        }
         ready = loop.ready and (loop.leads or loop.held_by)
         if not may("viewer"):
             data, why = {}, "not ready"
@@ -96,7 +98,7 @@ class Views:
         return accepted(data)
 
     def _move(self, move: Move) -> Response:
-        task_id = task_id_of(_body())
+        task_id = task_id_of(json_object())
         note(task_id)
         return accepted(self._acts.move(task_id, move))
 
@@ -118,19 +120,13 @@ NEEDS: Final[Mapping[str, Need]] = {
 
 def create_app(loop: Loop, tasks: Tasks, jobs: Jobs, flow: Callable[[], Flow], gate: Gate) -> Flask:
     """The application for one loop, which runs elsewhere in this process. `gate` lets its callers in."""
-    app = Flask("scheduler", static_folder=None, root_path=str(Path(__file__).parent))
+    bug = Refusal(500, "the scheduler has failed; see its log")
+    app = make_app("scheduler", gate, NEEDS, _explain, addresses="tasks are published at /publish_a_task/", bug=bug)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = False
-    app.before_request(start_clock)
-    guard(app, gate, NEEDS)
     for method, view in _routes(Views(loop, tasks, jobs, flow)):
         name = view.__name__
         app.add_url_rule(f"/{name}/", name, view, methods=[method])
-    app.register_error_handler(Refusal, refused)
-    app.register_error_handler(Denied, _denied)
-    app.register_error_handler(DataflowError, _dataflow_error)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _bug)
     return app
 
 
@@ -150,30 +146,10 @@ def _routes(views: Views) -> list[tuple[str, RouteCallable]]:
     ]
 
 
-def _body() -> dict[str, Any]:
-    """The JSON object of the request. The type is asked for, so that no page in a browser can send one."""
-    if not request.is_json:
-        raise Refusal(415, "send JSON with Content-Type: application/json")
-    return parse(request.get_data(cache=False))
-
-
-def _denied(error: Denied) -> Response:
-    answer = refused(Refusal(error.status, str(error), **error.data))
-    answer.headers.update(error.headers)
-    return answer
-
-
-def _dataflow_error(error: DataflowError) -> Response:
-    status = 503 if isinstance(error, ServerAway | OutcomeUnknown) else 500
-    return refused(Refusal(status, str(error)))
-
-
-def _http_error(error: HTTPException) -> Response:
-    answer = refused(Refusal(error.code or 500, error.description or error.name))
-    answer.headers.update({name: value for name, value in error.get_headers() if name != "Content-Type"})
-    return answer
-
-
-def _bug(error: Exception) -> Response:
-    log.error("a request failed", exc_info=error, extra={"request": request_id()})
-    return refused(Refusal(500, "the scheduler has failed; see its log"))
+def _explain(error: Exception) -> Refusal | None:
+    match error:
+        case ServerAway() | OutcomeUnknown():
+            return Refusal(503, str(error))
+        case DataflowError():
+            return Refusal(500, str(error))
+    return None

@@ -1,14 +1,12 @@
-"""What requests carry. Pure: bytes or a dict in, a checked value out, or a Refusal."""
+"""What requests carry. Pure: a JSON object in, a checked value out, or a Refusal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from dataflow.schedule import BOUNDS, CRON_FIELDS, INTERVAL_FIELDS
-from scheduler.api.envelope import Refusal
+from dataflow.web.answer import Refusal
 
 MAX_ID: Final = 200
 
@@ -18,17 +16,6 @@ _FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "date": ("run_date",),
 }
 _COMMON: Final = ("task_id", "task_name", "task_type", "task_kwargs", "description", "timezone", *BOUNDS)
-
-
-def parse(data: bytes) -> dict[str, Any]:
-    """A JSON object."""
-    try:
-        found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refusal(400, f"the body is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise Refusal(422, "the body must be a JSON object")
-    return found
 
 
 def task_id_of(body: Mapping[str, Any]) -> str:
@@ -43,7 +30,7 @@ def document_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a TaskTable document that a request to publish stands for. Null counts as absent."""
     given = {name: value for name, value in body.items() if value is not None}
     form = given.get("task_type", "cron")
-    if form not in _FORMS:
+    if not isinstance(form, str) or form not in _FORMS:
         raise Refusal(422, f"task_type must be one of {', '.join(_FORMS)}, not {form!r}")
     strange = [name for name in given if name not in (*_COMMON, *_FORMS[form])]
     if strange:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from scheduler.api.envelope import Refusal
+from dataflow.web.answer import Refusal
 from scheduler.jobs.kind import BadJob
 from scheduler.jobs.kinds import Jobs
 from scheduler.tasks import Tasks

@@ -8,7 +8,7 @@
 | `timeout_s` | seconds for the whole call, at most 300 | 30 |
 
 A redirect is not followed. Link-local and other addresses where clouds hand out secrets are refused whatever is
-allowed, however written: the name is looked up once, and the connection goes to the very address that was checked.
+allowed, however they are written: the name is looked up once, and the connection goes to the address that was checked.
 """
 
 from __future__ import annotations

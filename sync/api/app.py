@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
 from flask import Flask, Response, request
 from flask.typing import RouteCallable
 from redis.exceptions import ResponseError
-from werkzeug.exceptions import HTTPException
 
 from dataflow import __version__
-from dataflow.access.flask import guard, may, note, request_id
-from dataflow.access.gate import Denied, Gate
+from dataflow.access.flask import may, note
+from dataflow.access.gate import Gate
 from dataflow.access.scopes import OPEN, Need, needs
-from dataflow.errors import DataflowError, NotDeclared, OutcomeUnknown, ServerAway, ServerFull
-from dataflow.faults import show
+from dataflow.errors import NotDeclared, OutcomeUnknown, ServerAway, ServerFull
 from dataflow.flow.spec import Edge
 from dataflow.store.live import live
+from dataflow.web.answer import Refusal, accepted, bare, plain, wants_json
+from dataflow.web.app import make_app
+from dataflow.web.body import json_object
 from sync.api import body
 from sync.api.body import Bounds
 from sync.api.choice import Kind, Wish, chosen, named, target_of
-from sync.api.envelope import Refusal, accepted, bare, plain, refused, start_clock, wants_json
 from sync.api.result import as_json, as_text
 from sync.api.runs import Runs, over
 from sync.room import Room
@@ -32,6 +30,8 @@ from sync.room import Room
 log = logging.getLogger("dataflow.sync")
 
 MAX_BODY_BYTES: Final = 1 << 16
+
+_ADDRESSES: Final = "runs are asked for at /s2s/, /s2ch/ or /edges/<name>/run"
 
 
 class Views:
@@ -115,19 +115,13 @@ NEEDS: Final[Mapping[str, Need]] = {
 
 def create_app(room: Room, runs: Runs, *, keys_required: bool = False) -> Flask:
     """The application for one flow. It asks for keys once the flow has had one, or from the start."""
-    app = Flask("sync", static_folder=None, root_path=str(Path(__file__).parent))
+    gate = Gate(lambda: (room.redis, room.keys), required=keys_required)
+    bug = Refusal(500, "the sync API has failed; see its log")
+    app = make_app("sync", gate, NEEDS, _explain, addresses=_ADDRESSES, bug=bug)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.before_request(start_clock)
-    guard(app, Gate(lambda: (room.redis, room.keys), required=keys_required), NEEDS)
     for methods, rule, view in _routes(Views(room, runs)):
         for address in (rule, f"{rule}/"):
             app.add_url_rule(address, view.__name__, view, methods=methods)
-    app.register_error_handler(Refusal, refused)
-    app.register_error_handler(Denied, _denied)
-    app.register_error_handler(DataflowError, _dataflow_error)
-    app.register_error_handler(ResponseError, _redis_error)
-    app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _bug)
     return app
 
 
@@ -165,40 +159,14 @@ def _has_body() -> bool:
 
 
 def _body() -> dict[str, Any]:
-    """The JSON object of the request. The type is asked for, so that no page in a browser can send one."""
-    if not request.is_json:
-        raise Refusal(415, 'send JSON with Content-Type: application/json, for example {"edge": "<name>"}')
-    return body.parse(request.get_data())
+    """What the request's body says."""
+    return body.given_in(json_object('{"edge": "<name>"}'))
 
 
-def _denied(error: Denied) -> Response:
-    answer = refused(Refusal(error.status, str(error), **error.data))
-    answer.headers.update(error.headers)
-    return answer
-
-
-def _dataflow_error(error: DataflowError) -> Response:
-    away = isinstance(error, ServerAway | OutcomeUnknown | ServerFull | NotDeclared)
-    return (
-        refused(Refusal(503, f"{error}; ask again: a run that is asked for twice does no harm"))
-        if away
-        else _bug(error)
-    )
-
-
-def _redis_error(error: ResponseError) -> Response:
-    return refused(Refusal(503, f"Redis refused: {error}"))
-
-
-def _http_error(error: HTTPException) -> Response:
-    text = error.description or error.name
-    if error.code == HTTPStatus.NOT_FOUND:
-        text = f"there is nothing at {show(request.path)}; runs are asked for at /s2s/, /s2ch/ or /edges/<name>/run"
-    answer = refused(Refusal(error.code or 500, text))
-    answer.headers.update({name: value for name, value in error.get_headers() if name != "Content-Type"})
-    return answer
-
-
-def _bug(error: Exception) -> Response:
-    log.error("a request failed", exc_info=error, extra={"request": request_id()})
-    return refused(Refusal(500, "the sync API has failed; see its log"))
+def _explain(error: Exception) -> Refusal | None:
+    match error:
+        case ServerAway() | OutcomeUnknown() | ServerFull() | NotDeclared():
+            return Refusal(503, f"{error}; ask again: a run that is asked for twice does no harm")
+        case ResponseError():
+            return Refusal(503, f"Redis refused: {error}")
+    return None

@@ -1,4 +1,4 @@
-"""What requests carry. Pure: bytes in, checked values out, or a Refusal. What may be a secret is never shown again."""
+"""What requests say. Pure: an object in, checked values out, or a Refusal. What may be a secret is not shown again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from dataflow.faults import show
-from sync.api.envelope import Refusal
+from dataflow.web.answer import Refusal
 
 MOST: Final = 1_000_000_000
 MAX_WAIT_S: Final = 60.0
@@ -28,14 +26,8 @@ class Bounds:
     batch: int | None = None
 
 
-def parse(data: bytes) -> dict[str, Any]:
-    """A JSON object; null counts as absent. A password in it is refused."""
-    try:
-        found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Refusal(400, f"the body is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise Refusal(422, 'the body must be a JSON object, for example {"edge": "<name>"}')
+def given_in(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JSON object says; null counts as absent. A password in it is refused."""
     given = {name: value for name, value in found.items() if value is not None}
     _refuse_secrets(given)
     return given

@@ -14,9 +14,9 @@ from dataflow.aliases import is_meant
 from dataflow.clickhouse.address import ServerAddress
 from dataflow.faults import show
 from dataflow.flow.spec import Connection, Edge, Flow
+from dataflow.web.answer import Refusal
 from sync.api import body
 from sync.api.body import Bounds
-from sync.api.envelope import Refusal
 
 Kind = Literal["s2s", "s2ch"]
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
 
 from dataflow.access.listen import insecure_option, keys_required
 from dataflow.cli.arguments import flow_argument
+
+GRACE_S: Final = 5
+"""How long requests in hand may take after SIGTERM; one that waits for a result can be sent again."""
 
 
 @click.command("sync-api")
@@ -26,7 +30,8 @@ def sync_api(flow: Path, host: str | None, port: int | None, workers: int, threa
     from dataflow.connections import resolve
     from dataflow.flow.load import load
     from dataflow.settings import read_settings
-    from sync.api.server import Server
+    from dataflow.web.server import Server
+    from sync.api.host import Host
 
     path = flow.resolve()
     declared = load(path)
@@ -35,4 +40,9 @@ def sync_api(flow: Path, host: str | None, port: int | None, workers: int, threa
     host = host or declared.sync.host
     required = keys_required(declared, host, read_settings(), insecure=insecure)
     bind = f"{host}:{port or urlsplit(resolved.sync_url).port or declared.sync.port}"
-    Server(path, bind, workers, threads, keys_required=required).run()
+    waiters = max(1, threads // 2)  # may wait for results; the other threads always answer at once
+
+    def start() -> Host:
+        return Host(path, waiters, keys_required=required)
+
+    Server("sync-api", bind, start, processes=workers, threads=threads, grace_s=GRACE_S).run()

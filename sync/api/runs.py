@@ -12,8 +12,8 @@ from dataflow.errors import DataflowError, ServerAway
 from dataflow.faults import show
 from dataflow.hints import HintSender
 from dataflow.store.runs import AskedRun, AskedRuns
+from dataflow.web.answer import Refusal
 from sync.api.choice import Wish
-from sync.api.envelope import Refusal
 
 HINT_LIVES_S: Final = 300.0
 """A hint that no sync process took within this time is worth nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -59,6 +60,30 @@ def test_it_shows_what_its_page_says(copy: Path, example: str) -> None:
     assert masked(done.stdout) == output
     audit = command(copy.parent, "audit", "-f", flow)
     assert audit.returncode == 0, audit.stdout
+
+
+DIES = """
+import os
+from pymongo.collection import Collection
+import cooling, fill
+Collection.delete_many = lambda self, chosen: os._exit(9) if chosen["moving"] != {"$exists": False} else None
+with cooling.hot_store(cooling.resolve(cooling.load(cooling.FLOW))) as client:
+    fill.fill(cooling.readings_of(client))
+cooling.move_old(fill.KEPT_HOT_H)
+"""
+
+
+def test_a_job_that_dies_between_two_databases_has_moved_each_reading_once(copy: Path) -> None:
+    flow = "examples/sync/flow.yml"
+    assert command(copy.parent, "up", "-d", "--hub-port", "0", flow).returncode == 0
+    (copy / "sync" / "dies.py").write_text(DIES)
+    assert python(copy.parent, "examples/sync/dies.py").returncode == 9, "sent, and not deleted"
+    done = python(copy.parent, "examples/sync/fill.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = command(
+        copy.parent, "sql", "-f", flow, "--json", "SELECT count() AS n, uniqExact(rec_id) AS ids FROM readings"
+    )
+    assert json.loads(found.stdout) == {"n": 1000, "ids": 1000}, "500 of the run that died, 500 of the other"
 
 
 def test_the_demo_delivers_every_reading_once(copy: Path) -> None:

@@ -56,7 +56,7 @@ class Move:
         self._table = Link(ServerAddress.read(clickhouse.url))
         for statement in (
             "CREATE DATABASE my_database",
-            "CREATE TABLE my_database.my_table (id UInt32, name String) ENGINE = MergeTree() PARTITION BY tuple() ORDER BY id",
+            "CREATE TABLE my_database.my_table (id UInt32, name String) ENGINE = MergeTree() ORDER BY id",
             "INSERT INTO my_database.my_table SELECT number + 1000000, 'old' FROM system.numbers LIMIT 50",
         ):
             self._table.change(statement)
@@ -64,7 +64,7 @@ class Move:
     def _at_home(self, text: str) -> str:
         """The text of the page with the addresses of this test."""
         address = "redis://:${REDIS_PASSWORD}@127.0.0.1:24008/0", "redis://:password@127.0.0.1:24008/0"
-        there = {one: self.redis.url for one in address}
+        there = dict.fromkeys(address, self.redis.url)
         there["clickhouse://writer:${STORE_PASSWORD}@127.0.0.1:19000"] = self.clickhouse.url
         there["${DATAFLOW_MONGO_URL}"] = self.mongo.url
         there |= {f": {port}": f": {ours}" for port, ours in self.ports.items()}

@@ -69,11 +69,12 @@ def batch(
     epoch: int = 1,
     resent: bool = False,
     frozen_ms: int = NOW_MS,
+    in_doubt: bool = False,
 ) -> Batch:
     """A frozen batch; its digest follows from its content, as a runner's does."""
     digest = hashlib.blake2b(repr(list(content)).encode(), digest_size=16).hexdigest()
     ids = [b"%d-%d" % (seq, n) for n in range(len(content))]
-    return Batch(lineage, seq, digest, epoch, "nonce", ids, content, frozen_ms, resent)
+    return Batch(lineage, seq, digest, epoch, "nonce", ids, content, frozen_ms, resent, in_doubt)
 
 
 def write(sink: Sink, content: Sequence[Row], **options: Any) -> int:

@@ -270,6 +270,24 @@ class TestCelery:
         assert asked.lab.waiting() > 0
         assert "until_ms" not in asked.lab.lane_state()
 
+    def test_a_plain_celery_worker_runs_it_too_and_ends_in_order(self, asked: Asked) -> None:
+        asked.lab.fill(23)
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "celery", "-A", "sync.app:celery_", "worker", "--pool", "threads"],
+            cwd="/",  # not in the user's folder: Celery would take its `sync/` for ours
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "DATAFLOW_FLOW": str(asked.path)}, start_new_session=True,
+        )  # fmt: skip
+        try:
+            told = asked.send("asked").get(timeout=60)
+            assert (told["state"], told["read"]) == ("empty", 23)
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        finally:
+            end(worker)
+        asked.lab.each_once()
+        assert "until_ms" not in asked.lab.lane_state(), "the lease was released"
+
     def test_the_command_runs_an_edge_in_its_own_process(self, asked: Asked) -> None:
         asked.lab.fill(23)
         done = asked.command("run", "asked", "--max-batches", "1")

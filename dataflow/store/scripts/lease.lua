@@ -7,8 +7,11 @@
 -- Gives {'HELD', ms left, nonce of the holder} | {'ELSEWHERE', stream} (the lane still belongs to another stream)
 --       | {'OK', lineage, epoch, seq, position, pause reason,
 --        id up to which refused rows may be buried however many they are, and of the open batch, '' if none:
---        seq, digest, first, last, count, verdict, frozen_ms}
+--        seq, digest, first, last, count, verdict, frozen_ms; and last
+--        the time (ms) up to which messages were born that the target may have and the source may have forgotten}
 -- Taking over raises the epoch, which shuts the former runner out of freeze, settle and (by handshake) the target.
+-- A server that was started anew since the last lease may have lost its last writes: messages that it still holds, here
+-- or further up the flow, may have come through here, been applied and settled without a trace.
 local lane, nonce, least = KEYS[1], ARGV[1], tonumber(ARGV[4])
 local now = now_ms()
 local state = as_table(redis.call('HGETALL', lane))
@@ -18,6 +21,9 @@ if state.nonce and state.nonce ~= nonce and state.nonce ~= ARGV[6] and held_unti
   return {'HELD', held_until - now, state.nonce}
 end
 
+local doubt_ms, run = tonumber(state.doubt_ms or '0'), redis.call('INFO', 'server'):match('run_id:(%w+)') or ''
+if state.source_run ~= run then doubt_ms = now end
+
 permit(lane)
 local epoch = tonumber(state.epoch or '0')
 if state.nonce ~= nonce or epoch < least then epoch = math.max(epoch + 1, least) end
@@ -25,7 +31,8 @@ if not state.lineage then
   state.lineage, state.seq, state.position = ARGV[3], '0', ARGV[5]
   redis.call('HSET', lane, 'lineage', state.lineage, 'seq', '0', 'position', state.position, 'stream', ARGV[7])
 end
+if state.source_run ~= run then redis.call('HSET', lane, 'source_run', run, 'doubt_ms', doubt_ms) end
 redis.call('HSET', lane, 'nonce', nonce, 'epoch', epoch, 'until_ms', now + tonumber(ARGV[2]))
 return {'OK', state.lineage, epoch, state.seq, state.position, state.paused or '', state.bury_to or '',
   state.open_seq or '', state.open_digest or '', state.open_first or '', state.open_last or '',
-  state.open_count or '', state.open_verdict or '', state.open_frozen_ms or ''}
+  state.open_count or '', state.open_verdict or '', state.open_frozen_ms or '', doubt_ms}

@@ -66,6 +66,42 @@ local function unfit(n)
   return redis.error_reply('ERR a message has ' .. tostring(n) .. ' arguments; it must be 2 to ' .. MAX_PARTS)
 end
 
+-- The messages in ARGV from `at` to its end. First the shapes: their number, then per shape: number of names, name ...
+-- Then runs of messages that are alike: target number, shape number, number of messages, the values of each.
+-- Gives the number of messages, and for each its target, its shape and where its values begin; or nil and an error reply.
+local function read_messages(at)
+  local shapes = {}
+  local n_shapes = tonumber(ARGV[at])
+  at = at + 1
+  for number = 1, n_shapes do
+    local n, parts = tonumber(ARGV[at]), {}
+    local wrong = unfit(n and 2 * n)
+    if wrong then return nil, wrong end
+    for i = 1, n do parts[2 * i - 1] = ARGV[at + i] end
+    shapes[number] = {n = n, parts = parts}
+    at = at + 1 + n
+  end
+  local count, targets, kinds, firsts = 0, {}, {}, {}
+  while at <= #ARGV do
+    local target, shape, n = tonumber(ARGV[at]), shapes[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
+    at = at + 3
+    for _ = 1, n do
+      count = count + 1
+      targets[count], kinds[count], firsts[count] = target, shape, at
+      at = at + shape.n
+    end
+  end
+  if at ~= #ARGV + 1 then return nil, redis.error_reply('ERR the last message is not whole') end
+  return count, targets, kinds, firsts
+end
+
+-- Append a message that read_messages has found.
+local function add_message(stream, shape, first)
+  local parts = shape.parts
+  for i = 1, shape.n do parts[2 * i] = ARGV[first + i - 1] end
+  redis.call('XADD', stream, '*', unpack(parts))
+end
+
 -- The fields of a message as a dead letter keeps them. Another program's entry may be too long for unpack: such a one
 -- is kept packed, to be looked at but not replayed.
 local function as_kept(fields)

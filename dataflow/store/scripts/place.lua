@@ -3,7 +3,7 @@
 -- KEYS  1 marker of the lineage  2 lane  3 retry lane (of the edge; there if its source is on this server too),
 --       then per target: stream, counts
 -- ARGV  1 epoch  2 seq  3 digest  4 writer  5 the source ids that are at the target once this batch is, packed
---       6 number of messages, then per message: target number (1-based), number of arguments, field, value, ...
+--       then the messages as read_messages takes them
 -- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, packed ids known ...} | {'GAP', last seq}
 --       | {'FULL', target number, depth, max_len} | {'WRONGTYPE', target number}
 -- An error reply (nothing was written): a message that XADD would not take, a marker or counts key that is no hash.
@@ -28,14 +28,10 @@ if seq <= last_seq then
 end
 if seq > last_seq + 1 then return {'GAP', last_seq} end
 
-local wanted, at = {}, 7
-while at <= #ARGV do
-  local target, n = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  wrong = unfit(n)
-  if wrong then return wrong end
-  wanted[target] = (wanted[target] or 0) + 1
-  at = at + 2 + n
-end
+local count, targets, shapes, firsts = read_messages(6)
+if not count then return targets end
+local wanted = {}
+for _, target in ipairs(targets) do wanted[target] = (wanted[target] or 0) + 1 end
 for target, n in pairs(wanted) do
   local stream, counts = KEYS[2 + 2 * target], KEYS[3 + 2 * target]
   if not is_stream(stream) then return {'WRONGTYPE', target} end
@@ -46,12 +42,7 @@ for target, n in pairs(wanted) do
 end
 
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then permit(marker) end
-at = 7
-while at <= #ARGV do
-  local stream, n = KEYS[2 + 2 * tonumber(ARGV[at])], tonumber(ARGV[at + 1])
-  redis.call('XADD', stream, '*', unpack(ARGV, at + 2, at + 1 + n))
-  at = at + 2 + n
-end
+for i = 1, count do add_message(KEYS[2 + 2 * targets[i]], shapes[i], firsts[i]) end
 for target, n in pairs(wanted) do
   redis.call('HINCRBY', KEYS[3 + 2 * target], 'from.' .. ARGV[4], n)
 end

@@ -8,7 +8,8 @@ How a batch that was applied before is recognised (`mode`):
 | readback | a MergeTree with a `_mid` column | before a batch is sent again, its ids are looked up; the rest is sent |
 | none | any other table, if the edge says `delivery: at_least_once` | not at all |
 
-A batch in doubt for ten minutes is looked up in mode `token` too, where there is a `_mid`: the table forgets blocks.
+A batch in doubt for ten minutes is looked up in mode `token` too, where there is a `_mid`: the table forgets blocks. So
+are messages that are older than the last start of the source's server: it may have forgotten that it sent them.
 A batch is one INSERT, and as such all or nothing (per partition). Only where messages lack fields whose columns have
 a DEFAULT is it several, each with a token of its own; after an interruption the rest follows with the next attempt.
 """
@@ -116,7 +117,7 @@ class ClickHouseSink:
         """
         typed: Typed = prepared.payload
         table = self._recent_table()
-        again = batch.resent or batch.token == self._last_sent
+        again = batch.resent or batch.in_doubt or batch.token == self._last_sent
         with self._backend.turn(self._name, batch.lineage, batch.epoch, batch.nonce):
             self._last_sent = batch.token
             try:
@@ -154,14 +155,15 @@ class ClickHouseSink:
                 self._backend.insert(Insert(self._name, block.columns, block.values, token, table.mode == "token"))
 
     def _must_look(self, batch: Batch, table: Table, blocks: Sequence[Block]) -> bool:
-        if table.mode == "token" and self._now_ms() - batch.frozen_ms < TRUST_TOKEN_MS:
+        young = self._now_ms() - batch.frozen_ms < TRUST_TOKEN_MS
+        if table.mode == "token" and young and not batch.in_doubt:
             return False
         if table.mode == "none":
             return False
         if all(block.mids for block in blocks):
             return True
         _log.warning(
-            "a batch long in doubt is sent again by its token alone: the table has no `_mid` to look it up by",
+            "a batch in doubt is sent by its token alone: the table has no `_mid` to look it up by",
             extra={"edge": self._edge.name, "table": str(self._name), "batch": batch.token},
         )
         return False

@@ -21,6 +21,7 @@ from pymongo.write_concern import WriteConcern
 
 from dataflow.errors import BatchConflict, OutcomeUnknown, TargetRefused
 from dataflow.flow.spec import Edge, Field, Schema
+from dataflow.message import MID
 from dataflow.mongo import Collection, MongoClient, answered, collection, database_of
 from sync.claim import Claim
 from sync.sink import Batch, Marker, Mode, Prepared, Refusal, Row, Verdict
@@ -118,6 +119,7 @@ class MongoSink:
         poison = self._store(self._collection(prepared.verdict.extra["to"]), documents) if documents else {}
         self._poison = poison
         if poison:
+            self._poison = poison | _refused_before(batch, prepared.verdict)
             there = [batch.ids[one.row] for one in documents if one.mid not in poison]
             skipped = [batch.ids[row] for row in sorted(prepared.verdict.skip)]
             raise BatchConflict(
@@ -210,6 +212,15 @@ def _made(
         else:
             made.append(_Document(index, *found))
     return made, refused
+
+
+def _refused_before(batch: Batch, verdict: Verdict) -> dict[str, Refusal]:
+    """What the batch was frozen without, by `_id`: it stays refused when the batch is frozen anew."""
+    return {_mid(batch.rows[row]): why for row, why in verdict.refused.items()}
+
+
+def _mid(row: Row) -> str:
+    return row[row.index(MID) + 1].decode(errors="replace")
 
 
 def _refusal(reason: str) -> Refusal:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.api.body import document_of, parse, task_id_of
-from scheduler.api.envelope import Refusal
+from dataflow.web.answer import Refusal
+from dataflow.web.body import parse
+from scheduler.api.body import document_of, task_id_of
 
 PUBLISH: dict[str, Any] = {
     "task_id": "t4", "task_name": "s2s", "task_type": "cron", "task_kwargs": {"edge": "e"}, "year": None, "month": None,

@@ -87,7 +87,7 @@ def test_others_are_not(address: str) -> None:
 
 
 def test_a_name_is_checked_by_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A declared name whose owner points it at a cloud's secrets: no connection, whatever else it stands for."""
+    """A declared name whose owner points it at a cloud's secrets: nothing is connected to, whatever else it means."""
     found = [(0, 0, 0, "", (address, 80)) for address in ("127.0.0.1", "::ffff:169.254.169.254")]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("connected"))

@@ -8,9 +8,9 @@ import pytest
 
 from dataflow.flow.load import loads
 from dataflow.flow.spec import Flow
-from sync.api.body import Bounds, parse
+from dataflow.web.answer import Refusal
+from sync.api.body import Bounds, given_in
 from sync.api.choice import Kind, Wish, chosen
-from sync.api.envelope import Refusal
 from tests.sync.api.site import AGENT, FLOW, SOURCE, body_s2ch, body_s2s
 
 NEAR, FAR = "redis://:hunter2@plant:6379/0", "redis://centre:6380/2"
@@ -141,6 +141,6 @@ def test_columns_of_an_edge_that_states_none_must_be_fields_of_the_stream(flow: 
 @pytest.mark.parametrize("name", ["target_ch_pwd", "password", "source_redis_PASSWD", "api_key", "token"])
 def test_a_secret_is_refused_and_not_shown(name: str) -> None:
     with pytest.raises(Refusal) as refused:
-        parse(b'{"edge": "onward", "%s": "hunter2"}' % name.encode())
+        given_in({"edge": "onward", name: "hunter2"})
     assert refused.value.status == 422 and name in refused.value.msg and "hunter2" not in refused.value.msg
     assert "flow file" in refused.value.msg

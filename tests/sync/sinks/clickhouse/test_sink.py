@@ -381,6 +381,13 @@ class TestDoubt:
         write(opened(later_ms=TRUST_TOKEN_MS), content, resent=True)
         assert len(stored()) == 15
 
+    def test_rows_that_the_source_has_forgotten_are_found_under_another_identity(
+        self, opened: Open, content: list[Row], stored: Any
+    ) -> None:
+        write(opened(), content)
+        assert write(opened(), content[3:7], seq=2, in_doubt=True) == 4
+        assert len(stored()) == 10
+
     def test_the_missing_rows_are_sent_though_the_token_of_the_whole_is_known(
         self, execute: Execute, opened: Open, content: list[Row], stored: Any
     ) -> None:

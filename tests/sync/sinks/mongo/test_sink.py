@@ -8,7 +8,7 @@ import pytest
 
 from dataflow.errors import BatchConflict, Fenced, OutcomeUnknown, ServerAway, TargetRefused
 from dataflow.mongo import connect
-from sync.sink import Sink
+from sync.sink import Sink, Verdict
 from sync.sinks.mongo.sink import MongoSink
 from tests.sync.sink_contract import SCHEMA, batch, row, rows, thawed
 from tests.sync.sinks.edges import edge
@@ -100,6 +100,20 @@ class TestSingleDocuments:
         content = [row("x")]
         sink.write(batch(content, seq=2), sink.prepare(content, None))
         assert not sink.prepare(rows(3), None).verdict.refused
+
+    def test_what_is_refused_later_adds_to_what_was_refused_before(self, server: WireServer, sink: Sink) -> None:
+        """Else the two would take turns, and the batch would never settle."""
+        content = rows(4)
+        server.refuse = self.refusing("m1", 121)
+        with pytest.raises(BatchConflict):
+            sink.write(batch(content), sink.prepare(content, None))
+        fresh = sink.prepare(content, None).verdict
+        frozen_anew = Verdict(fresh.refused, frozenset({0}), fresh.extra)
+        server.refuse = self.refusing("m2", 121)
+        with pytest.raises(BatchConflict) as conflict:
+            sink.write(batch(content, seq=2), sink.prepare(content, frozen_anew))
+        assert conflict.value.applied_ids == [b"2-0", b"2-3"]
+        assert sorted(sink.prepare(content, None).verdict.refused) == [1, 2]
 
     @pytest.mark.parametrize("code", [112, 11600, 50, 189, 91, 99999])
     def test_any_other_error_leaves_the_outcome_open(self, server: WireServer, sink: Sink, code: int) -> None:

@@ -1,4 +1,4 @@
-"""The hub on gunicorn: threads in a few processes, each with connections of its own.
+"""An HTTP service on gunicorn: threads in a few processes, each with connections of its own.
 
 gunicorn is run as a library, not as its command: the command would put the current folder first on sys.path, where a
 user's own folder `sync/` or `workers/` would shadow ours.
@@ -7,49 +7,59 @@ user's own folder `sync/` or `workers/` would shadow ours.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from dataflow.flow.load import load
 from dataflow.process import dies_with_parent
-from dataflow.settings import Settings
-from message_hub.app import create_app
-from message_hub.live_net import LiveNet
-from message_hub.net import Net
-from message_hub.pulse import Pulse
 
-GRACE_S = 20
+GRACE_S: Final = 20
 """How long requests in hand may take after SIGTERM."""
+KEEPALIVE_S: Final = 30
+
+
+class Service(Protocol):
+    """What one process serves, and all that this takes: connections, threads."""
+
+    @property
+    def app(self) -> Flask:
+        """The application."""
+
+    def close(self) -> None:
+        """End in good order. Blocks."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """Serves one flow until SIGTERM (requests in hand are answered first), SIGINT or SIGQUIT (at once).
+    """Serves until SIGTERM (requests in hand are answered first), SIGINT or SIGQUIT (at once). `run()` begins it.
 
     Make it in the main thread of the process that runs it: when that ends, however it ends, its children get a SIGTERM.
     (gunicorn's own look at the parent lets them serve kept connections, and hold the port, until the grace is over.)
 
     Args:
-        path: the flow file.
+        name: of the processes, `dataflow-<name>`.
         bind: host:port.
+        start: called in each process, after the last fork; what it raises ends the server.
         processes, threads: how many requests can be in hand: processes x threads.
-        settings: limits and time-outs.
-        keys_required: ask for an API key even while the flow has none.
+        grace_s: how long requests in hand may take after SIGTERM.
     """
 
     def __init__(
-        self, path: Path, bind: str, processes: int, threads: int, settings: Settings, *, keys_required: bool
+        self,
+        name: str,
+        bind: str,
+        start: Callable[[], Service],
+        *,
+        processes: int,
+        threads: int,
+        grace_s: int = GRACE_S,
     ) -> None:
-        self._path = path
-        self._bind = bind
-        self._settings = settings
-        self._keys_required = keys_required
-        self._pulse: Pulse | None = None
+        self._start = start
+        self._service: Service | None = None
         end_with_parent = dies_with_parent(signal.SIGTERM)
-        self._options: Mapping[str, Any] = {
+        self._options: dict[str, Any] = {
             "bind": bind,
             "workers": processes,
             "threads": threads,
@@ -57,10 +67,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "post_worker_init": lambda worker: end_with_parent(),
             "worker_exit": lambda server, worker: self._leave(),
             "control_socket_disable": True,
-            "graceful_timeout": GRACE_S,
-            "keepalive": 30,
+            "graceful_timeout": grace_s,
+            "keepalive": KEEPALIVE_S,
             "logger_class": _Log,
-            "proc_name": "dataflow-hub",
+            "proc_name": f"dataflow-{name}",
         }
         super().__init__()
 
@@ -69,16 +79,14 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         for name, value in self._options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Any:
-        """Called by gunicorn in each process: make the application, with connections of its own."""
-        live = LiveNet(lambda: Net.of(load(self._path), self._settings.redis_timeout_s))
-        self._pulse = Pulse(live, self._bind)
-        self._pulse.start()
-        return create_app(live, self._settings, keys_required=self._keys_required)
+    def load(self) -> Flask:
+        """Called by gunicorn in each process: begin, and make the application."""
+        self._service = self._start()
+        return self._service.app
 
     def _leave(self) -> None:
-        if self._pulse is not None:
-            self._pulse.stop()
+        if self._service is not None:
+            self._service.close()
 
 
 class _Log(Logger):  # type: ignore[misc]  # gunicorn has no types
