@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 FLOW := examples/water/flow.yml
 
-.PHONY: help setup demo up down test chaos check format docs clean
+.PHONY: help setup demo up down test chaos bench check format docs clean
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: setup ## format, lint, types, import rule
 	  echo "$$step"; $(BIN)/$$step || failed="$$failed '$$step'"; \
 	done; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+bench: setup ## measure side by side with minimal code and with other tools; ARGS="--only hop_batch --rounds 5"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: setup ## bring the source into shape
 	$(BIN)/ruff format .

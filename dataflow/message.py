@@ -29,7 +29,7 @@ from dataflow.faults import find_faults, missing, name_fault, show
 from dataflow.flow.spec import Schema
 from dataflow.ids import child_id, extend_path, foreign_id, message_id, mid_time_ms, parent_id, request_id
 from dataflow.limits import MAX_FIELDS, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES
-from dataflow.scalars import Read, Write, plain, read_int, reader, write_column, writers
+from dataflow.scalars import Read, Write, plain, read_column, read_int, reader, write_column, writers
 
 __all__ = [
     "ATTEMPT",
@@ -85,6 +85,15 @@ class Decoded(NamedTuple):
     path: str
     attempt: int
     message: dict[str, Any]
+
+
+class DecodedColumns(NamedTuple):
+    """Many entries as `Decoded` has one: a column for each of its fields. An entry without `_mid` has "" there."""
+
+    mids: list[str]
+    paths: list[str]
+    attempts: list[int]
+    messages: list[dict[str, Any]]
 
 
 class _WriteShape(NamedTuple):
@@ -177,6 +186,37 @@ class Codec:
         elif shape.lacking:
             raise InvalidMessage([missing(0, name, self._schema[name]) for name in shape.lacking])
         return Decoded(mid or None, path, attempt, message)
+
+    def decode_all(self, rows: Sequence[Sequence[bytes]]) -> DecodedColumns | None:
+        """Read many entries as `decode` does, several times faster. None where they must be read one by one.
+
+        That is: when they have not all the same names in the same order, hold nulls or line breaks, or one of them is
+        at fault.
+        """
+        try:
+            return self._decode_alike(rows)
+        except (*_REFUSALS, InvalidMessage):
+            return None
+
+    def _decode_alike(self, rows: Sequence[Sequence[bytes]]) -> DecodedColumns:
+        """Column by column; any entry that is not like the others, or unusual, makes it raise."""
+        columns = list(zip(*rows, strict=True))
+        names = tuple(column[0] for column in columns[::2])
+        if any(column.count(name) < len(rows) for name, column in zip(names, columns[::2], strict=True)):
+            raise ValueError("other names")
+        shape = self._read_shape(names)
+        if shape.null_at is not None or shape.lacking or shape.absent:
+            raise ValueError("nulls")
+        values = columns[1::2]
+        wanted = tuple(name for name, _, _ in shape.fields)
+        found = [read_column(self._schema.get(name), values[at]) for name, _, at in shape.fields]
+        n = len(rows)
+        return DecodedColumns(
+            [""] * n if shape.mid_at is None else read_column(None, values[shape.mid_at]),
+            [""] * n if shape.path_at is None else read_column(None, values[shape.path_at]),
+            [0] * n if shape.attempt_at is None else list(map(read_int, values[shape.attempt_at])),
+            list(map(dict, map(zip, repeat(wanted), zip(*found, strict=True)))) if found else [{} for _ in rows],
+        )
 
     def _encode_alike(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[list[bytes]]:
         """Column by column; any message that is not like the others makes it raise."""

@@ -147,6 +147,37 @@ def write_column(table: Mapping[type, Write], column: Sequence[Any]) -> list[byt
     return many(column) if many else list(map(write, column))  # type: ignore[arg-type]  # no null among them
 
 
+def _texts(column: Sequence[bytes]) -> list[str]:
+    texts = b"\n".join(column).decode().split("\n")
+    if len(texts) != len(column):
+        raise ValueError("a line break in a text")
+    return texts
+
+
+def _numbers(column: Sequence[bytes]) -> list[str]:
+    texts = _texts(column)
+    if any("_" in text for text in texts):
+        raise ValueError("not a number")
+    return texts
+
+
+_COLUMN_READERS: Mapping[FieldType, Callable[[Sequence[bytes]], list[Any]]] = {
+    "str": _texts,
+    "int": lambda column: list(map(int, _numbers(column))),
+    "float": lambda column: list(map(float, _numbers(column))),
+}
+
+
+def read_column(field: Field | None, column: Sequence[bytes]) -> list[Any]:
+    """Values of the texts that many messages have in one field: what `reader` gives for each, several times faster.
+
+    Raises ValueError or KeyError where a text is not of the type, and for some that `reader` takes (line breaks).
+    """
+    kind: FieldType = "str" if field is None else field.type
+    many = _COLUMN_READERS.get(kind)
+    return many(column) if many else list(map(_READERS[kind], column))
+
+
 def writers(field: Field | None) -> Mapping[type, Write]:
     """How to write a field's values: exact Python type -> writer. None stands for an undeclared field."""
     if field is None:

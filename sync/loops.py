@@ -193,4 +193,4 @@ def _part(flow: Flow, edge: Edge) -> object:
     """Everything of a flow that an edge's work depends on."""
     around = (edge.anchor, *edge.target_streams)
     streams = tuple(flow.streams[name] for name in around)
-    return edge, streams, flow.keeps_mid(edge.name), flow.readers(edge.source), edge.connection
+    return edge, streams, flow.keeps_mid(edge.name), edge.source and flow.readers(edge.source), edge.connection

@@ -45,12 +45,25 @@ class Intake:
         self._alone: deque[Entry] = deque()
         self._unsure: deque[Entry] | None = None  # where that belongs which a lost reply has made pending for us
         self._take_over_at = 0.0
+        self._ahead: Callable[[], list[Entry]] | None = None
+        self._asked = 0
+        self._full = False
         self.appetite = Appetite(worker.batch, worker.threads, fixed=worker.batch_handler != "no")
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing in hand."""
         return not self._alone and not self._fresh
+
+    @property
+    def under_load(self) -> bool:
+        """Whether more waits than was asked for, as far as the last answer tells."""
+        return self._full
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether an answer is on its way, which `fetch` will take."""
+        return self._ahead is not None
 
     def next(self) -> Batch:
         """The next batch from the hand: one suspect, or up to `batch` entries of one lane. Empty if there is none."""
@@ -72,15 +85,35 @@ class Intake:
         When it raises (see Hop), call it again: a reply that was lost on its way has left entries pending for us,
         and the next call asks for them.
         """
-        if self._unsure is not None:
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            self._take(ahead())
+        elif self._unsure is not None:
             self._recover(self._unsure)
         elif self._predecessors:
             self._inherit()
         elif time.monotonic() >= self._take_over_at:
             self._take_over()
         else:
-            count = self.appetite.count
-            self._fresh.extend(self._ask(self._fresh, lambda: self._hop.read(self._consumer, count, BLOCK_MS)))
+            self._hop.wait_for_memory()
+            self._asked, self._unsure = self.appetite.count, self._fresh
+            self._take(self._hop.read(self._consumer, self._asked, BLOCK_MS))
+
+    def read_ahead(self) -> None:
+        """Ask the stream for more: the answer comes while the last batch is being settled.
+
+        Only where `fetch` would do the same next. Raises as `fetch` does.
+        """
+        waiting = self._unsure is not None or self._predecessors or not self.empty
+        if not waiting and time.monotonic() < self._take_over_at and self._hop.has_memory():
+            self._asked, self._unsure = self.appetite.count, self._fresh
+            self._ahead = self._hop.begin_read(self._consumer, self._asked)
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        """An answer of the stream has come, so nothing got lost on its way."""
+        self._unsure = None
+        self._full = len(entries) >= self._asked
+        self._fresh.extend(entries)
 
     def _recover(self, pile: deque[Entry]) -> None:
         pending = self._hop.recover(self._consumer)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from dataflow.errors import Fault, InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
@@ -19,12 +20,21 @@ from workers import fate
 from workers.fate import Crashed
 from workers.handler import Handler, Pace
 from workers.intake import Batch, Intake
-from workers.patience import Patience
+from workers.patience import PASSING, Patience
 from workers.pulse import Stage
 from workers.task import Failed, Results, Task, Worked
 from workers.writing import Writing
 
 log = logging.getLogger("dataflow.worker")
+
+
+@dataclass(slots=True)
+class _Settling:
+    """A batch that is being settled. `wait`: gives the answer to what Redis was asked; None: it is to be asked."""
+
+    left: list[tuple[Entry, Outcome]]
+    together: bool
+    wait: Callable[[], Finished] | None = None
 
 
 class Loop:
@@ -53,6 +63,7 @@ class Loop:
         self.intake = Intake(hop, worker, consumer, predecessors)
         self._writing = Writing(flow, worker)
         self._begun: list[Entry] = []
+        self._settling: _Settling | None = None
 
     def run(self) -> None:
         """Work until told to stop; then what is in hand has been settled or handed back."""
@@ -63,17 +74,25 @@ class Loop:
             worked = self.handle(batch, tasks)
             outcomes = self.write(worked)
             self.settle(outcomes, together=worked.together)
+        self._settled()
+        if self.intake.reads_ahead:
+            self._patience.few_times(self.intake.fetch, tries=1, default=None)
         self._patience.few_times(lambda: self._hop.hand_back(self._consumer, self._begun), tries=3, default=0)
 
     def read(self) -> Batch:
         """Step 1: what is in hand first, then what others left, then what is new."""
         if self.intake.empty:
-            self._patience.until_done(self.intake.fetch, default=None)
+            self._patience.until_done(self._fetch, default=None)
         return self.intake.next()
 
     def decode(self, batch: Batch) -> list[Task]:
         """Step 2: entries become messages; an entry that does not read as one carries its fault."""
-        return [self._task(entry) for entry in batch.entries]
+        entries = batch.entries
+        found = self._codec.decode_all([entry.fields for entry in entries]) if len(entries) > 1 else None
+        if found is None or not all(found.mids):
+            return [self._task(entry) for entry in entries]
+        attempts = [attempt + 1 for attempt in found.attempts]
+        return list(map(Task, entries, found.mids, found.paths, attempts, found.messages))
 
     def handle(self, batch: Batch, tasks: Sequence[Task]) -> Worked:
         """Step 3: run the user's function. What was not begun goes back into the hand."""
@@ -104,18 +123,48 @@ class Loop:
     def settle(self, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False) -> None:
         """Step 5: one script writes, acknowledges and deletes. Repeated until Redis has said what became of it.
 
-        A full target is waited for: that is how pressure from below reaches the readers above.
+        Under load Redis does so while the next batch is read and handled: it is asked for that first, and what became
+        of this batch is looked at before the next one is settled. A full target is waited for: that is how pressure
+        from below reaches the readers above.
         """
+        self._settled()
         if not outcomes:
             return
-        left = list(outcomes)
-        done = self._patience.until_done(lambda: self._finish(left, together), default=None)
+        self._settling = _Settling(list(outcomes), together)
+        if self.intake.under_load and not together and not self._begun:
+            self._begin_to_settle(self._settling)
+        else:
+            self._settled()
+
+    def _begin_to_settle(self, settling: _Settling) -> None:
+        try:
+            self.intake.read_ahead()
+            settling.wait = self._hop.begin_finish(self._consumer, settling.left)
+        except PASSING as error:
+            log.debug("to be tried again: %s", error)
+
+    def _settled(self) -> None:
+        """Wait until what was last settled is."""
+        settling, self._settling = self._settling, None
+        if settling is None:
+            return
+        done = self._patience.until_done(lambda: self._end(settling), default=None)
         if done is None:  # told to stop while it could not be settled: `run` hands it back
             return
         self._forget_begun(done)
         if done.lost:
             text = "entries had been finished before, or taken over by another process"
             self._log(logging.INFO, text, entries=len(done.lost))
+
+    def _end(self, settling: _Settling) -> Finished:
+        wait, settling.wait = settling.wait, None
+        return self._finish(settling.left, settling.together) if wait is None else wait()
+
+    def _fetch(self) -> None:
+        """Fill the hand. What is being settled is pending for us too: nothing else may be asked before it is done."""
+        if not self.intake.reads_ahead:
+            self._settled()
+        self.intake.fetch()
 
     def _finish(self, left: list[tuple[Entry, Outcome]], together: bool) -> Finished:
         """Finish all that is left. Where a target has room for a part, finish that before StreamFull is raised."""

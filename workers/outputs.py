@@ -40,6 +40,8 @@ def results_of_batch(returned: Any, n: int, *, aggregate: bool) -> Results:
     all was filtered. With `aggregate`: messages in any number, which belong to the batch as a whole.
     Raises BadOutput.
     """
+    if type(returned) is list and len(returned) == n and set(map(type, returned)) == {dict} and not aggregate:
+        return Results(list(map(Handled, zip(returned, strict=True))))
     rows = _rows(returned)
     items = _items(returned)
     if aggregate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow.errors import InvalidMessage
 from dataflow.handler import To
@@ -26,8 +26,7 @@ class Task:
     fault: InvalidMessage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
+class Handled(NamedTuple):
     """The handler returned these messages (maybe none)."""
 
     messages: Sequence[Mapping[str, Any] | To]

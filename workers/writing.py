@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from dataflow.errors import InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.handler import To
-from dataflow.message import Codec, child_id, extend_path, meta
+from dataflow.message import MID, PATH, Codec, child_id, extend_path, meta
 from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
 from workers import fate
 from workers.fate import BadOutput
@@ -48,7 +49,33 @@ class Writing:
     def outcomes(self, worked: Worked, now_ms: int) -> list[tuple[Entry, Outcome]]:
         """One outcome per task, in order."""
         keeps_mid = self._keeps_mid and not worked.together
+        if keeps_mid and self._first is not None:
+            alike = self._alike(worked.pairs, self._first, now_ms)
+            if alike is not None:
+                return alike
         return [(task.entry, self._outcome(task, result, now_ms, keeps_mid)) for task, result in worked.pairs]
+
+    def _alike(
+        self, pairs: Sequence[tuple[Task, Result]], target: Target, now_ms: int
+    ) -> list[tuple[Entry, Outcome]] | None:
+        """The same for a batch in which each message became one, written column by column; None for any other."""
+        results = [result for _, result in pairs if isinstance(result, Handled) and len(result.messages) == 1]
+        messages = [message for ((message,),) in results]
+        if len(messages) < len(pairs) or set(map(type, messages)) != {dict}:
+            return None
+        tasks = [task for task, _ in pairs]
+        if not all(task.path for task in tasks):
+            return None
+        hop = ">" + extend_path("", self._worker.name, now_ms)
+        mids = [task.mid.encode() for task in tasks]
+        paths = [(task.path + hop).encode() for task in tasks]
+        columns = (repeat(MID), mids, repeat(PATH), paths)
+        try:
+            rows = target.codec.encode_all(messages, columns)
+        except Exception:  # noqa: BLE001 - the values may be of classes of the user's own; each is tried by itself
+            return None
+        number = target.number
+        return [(task.entry, Out([(number, row)])) for task, row in zip(tasks, rows, strict=True)]
 
     def fitting(self, outcomes: Sequence[tuple[Entry, Outcome]], full: StreamFull) -> int:
         """How many of the first outcomes the full stream still has room for."""

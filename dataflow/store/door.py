@@ -8,6 +8,7 @@ from typing import Any
 
 from dataflow.errors import DataflowError, NotDeclared, StreamFull, UserError
 from dataflow.store.keys import Keys
+from dataflow.store.packing import packed
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
@@ -69,13 +70,7 @@ class Door:
         if not 1 <= len(outgoing) <= MAX_MESSAGES:
             raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {len(outgoing)}")
         numbers: dict[str, int] = {}
-        args: list[Any] = []
-        for message in outgoing:
-            args += (
-                numbers.setdefault(message.stream, len(numbers) + 1),
-                len(message.fields),
-                *message.fields,
-            )
+        args = packed((numbers.setdefault(one.stream, len(numbers)), one.fields) for one in outgoing)
         names = list(numbers)
         streams = [self._keys.stream(name) for name in names]
         keys = [self._keys.idempotency(record.key if record else "none")]

@@ -6,15 +6,19 @@ entry belongs to the consumer it is pending for; that is both the fence and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from dataflow.errors import NotDeclared, StreamFull
+from dataflow.errors import NotDeclared, ServerFull, StreamFull
 from dataflow.store.keys import Keys, StreamKeys
-from dataflow.store.redis import Client, call
+from dataflow.store.memory import WORKER_MARK, Gauge
+from dataflow.store.packing import packed
+from dataflow.store.redis import Client, call, send
 from dataflow.store.script import script
 
 LaneName = Literal["main", "retry"]
@@ -34,8 +38,7 @@ class Entry(NamedTuple):
     fields: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Out:
+class Out(NamedTuple):
     """The entry was handled and became these messages: (target number from 0, complete fields)."""
 
     messages: Sequence[tuple[int, list[bytes]]] = ()
@@ -92,21 +95,31 @@ class Hop:
         self._targets = [keys.stream(name) for name in targets]
         self._target_names = list(targets)
         self._stream = stream
+        self._gauge = Gauge(redis)
 
     def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
 
         With block_ms 0 it does not wait (to Redis, BLOCK 0 is to wait for ever).
         """
+        return self.begin_read(consumer, count, block_ms)()
+
+    def begin_read(self, consumer: str, count: int, block_ms: int = 0) -> Callable[[], list[Entry]]:
+        """Ask as `read` does, and return what waits for the answer. It must be called, once."""
         wait = ("BLOCK", block_ms) if block_ms > 0 else ()
-        reply = self._call(
-            "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait,
-            "STREAMS", self._lanes["main"].stream, self._lanes["retry"].stream, ">", ">",
-        )  # fmt: skip
-        if not reply:
-            return []
-        names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
-        return [Entry(names[key], id_, fields) for key, rows in reply for id_, fields in rows]
+        with self._refusals():
+            reply = send(
+                self._redis, "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait,
+                "STREAMS", self._lanes["main"].stream, self._lanes["retry"].stream, ">", ">",
+            )  # fmt: skip
+
+        def entries() -> list[Entry]:
+            with self._refusals():
+                found = reply()
+            names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
+            return [Entry(names[key], id_, fields) for key, rows in found or () for id_, fields in rows]
+
+        return entries
 
     def recover(self, consumer: str) -> list[Entry]:
         """Everything pending for this consumer: what a reply that got lost on the way had held."""
@@ -165,8 +178,26 @@ class Hop:
         for lane in LANES:
             rows = [(entry, outcome) for entry, outcome in outcomes if entry.lane == lane]
             for piece in [rows] if together and rows else pieces(rows):
-                self._finish_piece(consumer, lane, piece, together, result)
+                self._book(self._begin_piece(consumer, lane, piece, together=together), result)
         return result
+
+    def begin_finish(self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]]) -> Callable[[], Finished]:
+        """Begin `finish` and return what waits for its end. It must be called, once; when it raises, `finish` again.
+
+        What fits into one script is with Redis when this returns; else all is done when the end is waited for.
+        """
+        (lane, *others) = {entry.lane for entry, _ in outcomes}
+        (piece, *more) = pieces(outcomes)
+        if others or more:
+            return lambda: self.finish(consumer, outcomes)
+        answer = self._begin_piece(consumer, lane, piece, together=False)
+
+        def finished() -> Finished:
+            result = Finished()
+            self._book(answer, result)
+            return result
+
+        return finished
 
     def wake(self, count: int = MAX_ENTRIES) -> int:
         """Move parked messages whose time has come to the retry lane. Returns how many."""
@@ -181,6 +212,19 @@ class Hop:
     def sweep(self, idle_ms: int) -> int:
         """Remove consumers that hold nothing and were not heard of for `idle_ms`. Returns how many."""
         return sum(int(self._run("sweep", [at.stream], [self._group, idle_ms])) for at in self._lanes.values())
+
+    def wait_for_memory(self) -> None:
+        """Raise ServerFull while the server's memory is nearly full and the readers of our targets can empty it."""
+        if self._targets:
+            self._gauge.check_ahead(WORKER_MARK, self._targets)
+
+    def has_memory(self) -> bool:
+        """Whether `wait_for_memory` would let us go on."""
+        try:
+            self.wait_for_memory()
+        except ServerFull:
+            return False
+        return True
 
     def room(self) -> int:
         """The least room of any target, in messages; a large number without targets."""
@@ -200,14 +244,9 @@ class Hop:
                 pile += [Entry(lane, id_, fields) for id_, fields in found]
         return clean, suspect
 
-    def _finish_piece(
-        self,
-        consumer: str,
-        lane: LaneName,
-        piece: Sequence[tuple[Entry, Outcome]],
-        together: bool,
-        result: Finished,
-    ) -> None:
+    def _begin_piece(
+        self, consumer: str, lane: LaneName, piece: Sequence[tuple[Entry, Outcome]], *, together: bool
+    ) -> Callable[[], Any]:
         at = self._lanes[lane]
         keys = [
             at.stream, at.groups, at.counts, self._main.counts,
@@ -219,7 +258,14 @@ class Hop:
         for entry, outcome in piece:
             args.append(entry.id)
             _extend(args, outcome)
-        answer = self._run("finish", keys, args)
+        args += packed(message for _, outcome in piece if isinstance(outcome, Out) for message in outcome.messages)
+        with self._refusals():
+            return script("finish").send(self._redis, keys, args)
+
+    def _book(self, wait: Callable[[], Any], result: Finished) -> None:
+        """Add what a piece did. Raises when it did nothing."""
+        with self._refusals():
+            answer = wait()
         if answer[0] == b"OK":
             result.done += answer[1]
             result.lost += answer[2:]
@@ -235,14 +281,17 @@ class Hop:
         return self._target_names[(key_number - 9) // 2]
 
     def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        try:
+        with self._refusals():
             return script(name).run(self._redis, keys, args)
-        except ResponseError as error:
-            raise self._refused(error) from error
 
     def _call(self, *args: Any) -> Any:
-        try:
+        with self._refusals():
             return call(self._redis, *args)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
         except ResponseError as error:
             raise self._refused(error) from error
 
@@ -256,10 +305,7 @@ class Hop:
 
 def _extend(args: list[Any], outcome: Outcome) -> None:
     if isinstance(outcome, Out):
-        args += ("out", len(outcome.messages))
-        for target, fields in outcome.messages:
-            args += (target + 1, len(fields))
-            args += fields
+        args.append(len(outcome.messages))
     elif isinstance(outcome, Drop):
         args.append("drop")
     elif isinstance(outcome, Dead):
@@ -270,20 +316,30 @@ def _extend(args: list[Any], outcome: Outcome) -> None:
 
 def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:
     """Cut so that each piece stays under the caps; an entry that is larger alone goes alone."""
+    if len(rows) <= MAX_ENTRIES and _number(rows) <= MAX_OUTPUTS and _size(rows) <= MAX_BYTES:
+        yield list(rows)
+        return
     piece: list[tuple[Entry, Outcome]] = []
     outputs = size = 0
-    for entry, outcome in rows:
-        more, bytes_ = 0, 0
-        if isinstance(outcome, Out):
-            more = len(outcome.messages)
-            bytes_ = sum(sum(map(len, fields)) for _, fields in outcome.messages)
-        elif not isinstance(outcome, Drop):
-            bytes_ = sum(map(len, entry.fields))
+    for row in rows:
+        more, bytes_ = _number([row]), _size([row])
         if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS or size + bytes_ > MAX_BYTES):
             yield piece
             piece, outputs, size = [], 0, 0
-        piece.append((entry, outcome))
+        piece.append(row)
         outputs += more
         size += bytes_
     if piece:
         yield piece
+
+
+def _number(rows: Sequence[tuple[Entry, Outcome]]) -> int:
+    """Messages that these entries became."""
+    return sum([len(outcome.messages) for _, outcome in rows if isinstance(outcome, Out)])
+
+
+def _size(rows: Sequence[tuple[Entry, Outcome]]) -> int:
+    """Bytes that a script writes for these entries."""
+    written = [fields for _, outcome in rows if isinstance(outcome, Out) for _, fields in outcome.messages]
+    written += [entry.fields for entry, outcome in rows if isinstance(outcome, Dead | Park)]
+    return sum(map(len, chain.from_iterable(written)))

@@ -16,6 +16,7 @@ from dataflow.flow.spec import Edge
 from dataflow.store.door import refusal
 from dataflow.store.keys import Keys
 from dataflow.store.lane import LeaseHeld
+from dataflow.store.packing import packed
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
@@ -46,6 +47,7 @@ class Intake:
         self._edge = edge.name
         self._reads = f"{'/'.join(filter(None, (edge.connection, edge.database, edge.table)))} by {edge.by}"
         self._lane = keys.edge(edge.name)
+        self._settled = keys.settled(edge.name)  # stays empty: nothing is settled elsewhere
         at, dead = keys.stream(edge.anchor), keys.dead(edge.anchor, edge.name)
         self._names = [edge.anchor, f"dead letters of {edge.name}"]
         self._targets = [at.stream, at.counts, dead.stream, dead.counts]
@@ -61,7 +63,7 @@ class Intake:
             dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
         """
         args = [nonce, lease_ms, secrets.token_hex(8), 0, "", dead_holder, self._reads]
-        answer = script("lease").run(self._redis, [self._lane], args)
+        answer = script("lease").run(self._redis, [self._lane, self._settled], args)
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())
         if answer[0] == b"ELSEWHERE":
@@ -102,10 +104,8 @@ class Intake:
             StreamFull, NotDeclared, Fenced: nothing was written.
             OutcomeUnknown: all or nothing was written; `acquire` tells the position.
         """
-        args: list[Any] = [lease.epoch, lease.nonce, lease_ms, lease.position, last, self._edge, len(messages)]
-        for fields in (*messages, *dead):
-            args.append(len(fields))
-            args += fields
+        args: list[Any] = [lease.epoch, lease.nonce, lease_ms, lease.position, last, self._edge]
+        args += packed([*((0, fields) for fields in messages), *((1, fields) for fields in dead)])
         answer = script("intake").run(self._redis, [self._lane, *self._targets], args)
         if answer[0] in (b"FENCED", b"MOVED"):
             raise Fenced(f"edge {self._edge!r}: another runner has moved on; nothing was written")

@@ -7,6 +7,8 @@ answer). Replies are raw: bytes, ints and lists, as the server gives them under 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -67,28 +69,54 @@ def call(client: Client, *args: Any) -> Any:
         ServerFull: the server is at maxmemory; nothing was written.
         redis.exceptions.ResponseError: the server refused the command.
     """
+    return send(client, *args)()
+
+
+def send(client: Client, *args: Any) -> Callable[[], Any]:
+    """Send one command as `call` does, and leave its reply for later: what is returned waits for it.
+
+    Must be called, once: a connection is kept for it until then. Both raise what `call` raises; when `send` does, there
+    is no reply to wait for.
+    """
     pool = client.connection_pool
     try:
         link = pool.get_connection()
     except (LinkError, LinkTimeout, OSError) as error:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
     try:
-        link.send_packed_command([pack_command(args)])  # type: ignore[no-untyped-call]
-        return link.read_response()
+        with _told_apart(client, link):
+            link.send_packed_command([pack_command(args)])  # type: ignore[no-untyped-call]
+    except BaseException:
+        pool.release(link)
+        raise
+
+    def reply() -> Any:
+        try:
+            with _told_apart(client, link):
+                return link.read_response()
+        finally:
+            pool.release(link)
+
+    return reply
+
+
+@contextmanager
+def _told_apart(client: Client, link: Any) -> Iterator[None]:
+    """What went wrong with a command on a connection, as our own errors."""
+    try:
+        yield
     except BusyLoadingError as error:
         raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
     except ResponseError as error:
         raise _refusal(client, error) from error
     except (LinkError, LinkTimeout, OSError) as error:
-        link.disconnect()  # type: ignore[no-untyped-call]
+        link.disconnect()
         raise OutcomeUnknown(
             f"Redis at {address(client)} did not answer ({error}); the request may have been carried out"
         ) from error
     except BaseException:
-        link.disconnect()  # type: ignore[no-untyped-call]
+        link.disconnect()
         raise
-    finally:
-        pool.release(link)
 
 
 def _refusal(client: Client, error: ResponseError) -> Exception:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from dataflow.store.redis import Client, call
+from dataflow.store.redis import Client, call, send
 
 
 class Script:
@@ -23,10 +23,19 @@ class Script:
 
     def run(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run the script once; see `dataflow.store.redis.call` for errors. A forgotten script is sent again whole."""
-        try:
-            return call(client, "EVALSHA", self.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return call(client, "EVAL", self.text, len(keys), *keys, *args)
+        return self.send(client, keys, args)()
+
+    def send(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Callable[[], Any]:
+        """Begin to run the script and return what waits for its reply; see `dataflow.store.redis.send`."""
+        reply = send(client, "EVALSHA", self.sha, len(keys), *keys, *args)
+
+        def answer() -> Any:
+            try:
+                return reply()
+            except NoScriptError:
+                return call(client, "EVAL", self.text, len(keys), *keys, *args)
+
+        return answer
 
 
 @cache

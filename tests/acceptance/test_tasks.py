@@ -140,7 +140,7 @@ def test_a_flow_without_tasks_starts_neither_mongodb_nor_scheduler(tmp_path: Pat
     project = Project(tmp_path, flow)
     project.up()
     try:
-        assert set(project.run.children) == {"redis.main", "sync", "hub"}
+        assert set(project.run.children) == {"redis.main", "sync", "sync-api", "hub"}
         assert project.run.mongo == {} and project.run.scheduler == ""
     finally:
         project.down()

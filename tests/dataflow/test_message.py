@@ -175,6 +175,54 @@ def test_many_messages_are_written_as_each_alone(case: tuple[dict[str, Field], l
         assert codec.encode_all(messages) == [codec.encode(message) for message in messages]
 
 
+@given(alike())
+def test_many_entries_are_read_as_each_alone(case: tuple[dict[str, Field], list[dict[str, Any]]]) -> None:
+    schema, messages = case
+    codec = Codec(schema)
+    rows = codec.encode_all(messages, lead([b"m-%d" % n for n in range(len(messages))], "hub@1"))
+    found = codec.decode_all(rows)
+    if found is None:  # nulls, line breaks, or not all of them alike
+        assert any(
+            None in message.values() or b"\n" in b"".join(row) for message, row in zip(messages, rows, strict=True)
+        )
+        return
+    for mid, path, attempt, message, row in zip(*found, rows, strict=True):
+        alone = codec.decode(row)
+        assert (mid, path, attempt) == (alone.mid, alone.path, alone.attempt)
+        assert same_message(message, alone.message)
+
+
+def test_many_entries_without_our_fields_have_no_id() -> None:
+    found = FREE.decode_all([[b"a", b"1"], [b"a", b"2"]])
+    assert found == (["", ""], ["", ""], [0, 0], [{"a": "1"}, {"a": "2"}])
+
+
+@given(st.lists(st.lists(st.binary(max_size=3) | st.sampled_from([b"a", b"1", b"_mid"]), max_size=6), max_size=4))
+def test_entries_of_any_kind_are_read_together_only_where_each_can_be(rows: list[list[bytes]]) -> None:
+    codec = Codec({"a": Field("int")})
+    rows = [row[: len(row) // 2 * 2] for row in rows]
+    found = codec.decode_all(rows)
+    if found is not None:
+        assert [codec.decode(row).message for row in rows] == found.messages
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[b"a", b"1"], [b"a", b"x"]],
+        [[b"a", b"1"], [b"a", b"1_0"]],
+        [[b"a", b"1\n2"], [b"a", b""]],
+        [[b"a", b"1"], [b"b", b"2"]],
+        [[b"a", b"1"], [b"b", b"2", b"a", b"1"]],
+        [[b"\xff", b"1"], [b"\xff", b"2"]],
+        [[b"a", b"1", b"_null", b"[]"]] * 2,
+        [],
+    ],
+)
+def test_what_is_unusual_is_read_one_by_one(rows: list[list[bytes]]) -> None:
+    assert Codec({"a": Field("int")}).decode_all(rows) is None
+
+
 @given(st.lists(st.dictionaries(st.sampled_from("abcdef"), anything, max_size=6) | anything, max_size=4))
 def test_of_many_messages_every_fault_is_named_by_position(messages: list[Any]) -> None:
     schema = {name: Field(kind, nullable=name in "ab") for name, kind in zip("abcdef", TYPES, strict=True)}

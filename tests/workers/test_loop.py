@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -486,6 +487,92 @@ class TestLostReplies:
 
         rig.work(same, hop=Away(rig.hop(), "read", "finish", "take_over", "recover", times=3))
         assert rig.out() == list(range(10))
+
+
+class LosesAhead:
+    """A hop that loses answers to what is only waited for later; or, `away`, takes no such question."""
+
+    def __init__(self, hop: Hop, name: str, *, away: bool) -> None:
+        self._hop, self._name, self._away = hop, name, away
+        self.asked = 0
+        self.lost = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._hop, name)
+        if name != self._name:
+            return method
+
+        def begin(*args: Any) -> Any:
+            self.asked += 1
+            if self.asked % 3 != 2:
+                return method(*args)
+            self.lost += 1
+            if self._away:
+                raise ServerAway
+            return self._lose(method(*args))
+
+        return begin
+
+    def _lose(self, wait: Any) -> Any:
+        def lose() -> None:
+            wait()
+            raise OutcomeUnknown
+
+        return lose
+
+
+class TestUnderLoad:
+    """A batch is settled while the next one is read and handled."""
+
+    @pytest.mark.parametrize("away", [False, True])
+    @pytest.mark.parametrize("name", ["begin_read", "begin_finish"])
+    def test_answers_that_get_lost_cost_nothing(self, make_rig: MakeRig, name: str, away: bool) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(400))
+        calls: Counter[int] = Counter()
+
+        def handle(messages: list[Message]) -> list[Message]:
+            calls.update(message["n"] for message in messages)
+            return [same(message) for message in messages]
+
+        hop = LosesAhead(rig.hop(), name, away=away)
+        rig.work(rig.batches(handle), hop=hop)
+        assert sorted(rig.out()) == list(range(400))
+        assert rig.group().handled == 400
+        assert hop.lost >= 3
+        assert set(calls.values()) == {1}  # what is being settled is never taken for lost
+
+    def test_a_full_target_is_waited_for(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20", max_len=50)
+        rig.put(range(400))
+        found: list[int] = []
+
+        def handle(messages: list[Message]) -> list[Message]:
+            return [same(message) for message in messages]
+
+        def stopping() -> bool:
+            found.extend(rig.drain())
+            return rig.idle() and not rig.out()
+
+        rig.loop(rig.batches(handle), until(stopping)).run()
+        assert found == list(range(400))
+        rig.check()
+
+    def test_a_stop_hands_back_what_was_asked_for_ahead(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(400))
+        batches: list[int] = []
+
+        def handle(messages: list[Message]) -> list[Message]:
+            batches.append(len(messages))
+            return [same(message) for message in messages]
+
+        rig.loop(rig.batches(handle), lambda: len(batches) >= 5).run()
+        assert rig.out() == list(range(100))
+        group = rig.group()
+        assert (group.handled, group.waiting) == (100, 300)
+        rig.work(rig.batches(handle))
+        assert sorted(rig.out()) == list(range(400))
 
 
 class TestFence:

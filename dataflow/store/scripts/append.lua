@@ -2,7 +2,7 @@
 --
 -- KEYS  1 idempotency record, then per stream: stream, counts
 -- ARGV  1 writer  2 '1' if the record counts  3 record ttl (s)  4 body digest  5 request id  6 number of messages,
---       then per message: stream number (1-based), number of arguments, field, value, ...
+--       then the messages as read_messages takes them; their targets are the streams
 -- Gives {'OK'} | {'SEEN', request id, count} | {'REUSED'} | {'FULL', stream number, depth, max_len} | {'WRONGTYPE', n}
 -- An error reply (nothing was written): a message that XADD would not take, or a counts key that is no hash.
 local writer, recorded = ARGV[1], ARGV[2] == '1'
@@ -15,15 +15,10 @@ if recorded then
   end
 end
 
+local count, targets, shapes, firsts = read_messages(7)
+if not count then return targets end
 local wanted = {}
-local at = 7
-while at <= #ARGV do
-  local number, n = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  local wrong = unfit(n)
-  if wrong then return wrong end
-  wanted[number] = (wanted[number] or 0) + 1
-  at = at + 2 + n
-end
+for _, number in ipairs(targets) do wanted[number] = (wanted[number] or 0) + 1 end
 for number, n in pairs(wanted) do
   local stream, counts = KEYS[2 * number], KEYS[2 * number + 1]
   if not is_stream(stream) then return {'WRONGTYPE', number} end
@@ -31,12 +26,7 @@ for number, n in pairs(wanted) do
   if full then return {'FULL', number, full[1], full[2]} end
 end
 
-at = 7
-while at <= #ARGV do
-  local stream, n = KEYS[2 * tonumber(ARGV[at])], tonumber(ARGV[at + 1])
-  redis.call('XADD', stream, '*', unpack(ARGV, at + 2, at + 1 + n))
-  at = at + 2 + n
-end
+for i = 1, count do add_message(KEYS[2 * targets[i]], shapes[i], firsts[i]) end
 for number, n in pairs(wanted) do
   redis.call('HINCRBY', KEYS[2 * number + 1], 'from.' .. writer, n)
 end

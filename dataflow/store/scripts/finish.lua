@@ -4,11 +4,12 @@
 -- KEYS  1 stream  2 groups  3 counts (of the stream read: main or retry)  4 tally (counts of the main stream)
 --       5 attempts  6 dead stream  7 dead counts  8 parked, then per target: stream, counts
 -- ARGV  1 group  2 consumer  3 lane (main | retry)  4 '1': all entries or none  5 number of entries,
---       then per entry: id, kind and
---         out:  number of messages, then per message: target number (1-based), number of arguments, field, value, ...
+--       then per entry: id, kind (out, drop, dead or park) and
+--         out:  nothing; the kind is the number of its messages
 --         drop: nothing (the handler filtered it)
 --         dead: reason, error, attempts
 --         park: due (ms), attempts
+--       and then the messages of all entries, as read_messages takes them
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
 -- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -16,23 +17,15 @@ local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local n_entries = tonumber(ARGV[5])
 
--- Read the arguments. The messages to be written are numbered: where each goes, and where its arguments are.
+-- Read the arguments. The messages to be written are numbered: each entry has some of them.
 local entries, at = {}, 6
-local n_messages, target_of, first_of, last_of = 0, {}, {}, {}
+local n_messages = 0
 for i = 1, n_entries do
   local entry = {id = ARGV[at], kind = ARGV[at + 1]}
   at = at + 2
-  if entry.kind == 'out' then
-    entry.from, entry.to = n_messages + 1, n_messages + tonumber(ARGV[at])
-    at = at + 1
-    for message = entry.from, entry.to do
-      local n = tonumber(ARGV[at + 1])
-      local wrong = unfit(n)
-      if wrong then return wrong end
-      target_of[message], first_of[message] = tonumber(ARGV[at]), at + 2
-      at = at + 2 + n
-      last_of[message] = at - 1
-    end
+  local n = tonumber(entry.kind)
+  if n then
+    entry.kind, entry.from, entry.to = 'out', n_messages + 1, n_messages + n
     n_messages = entry.to
   elseif entry.kind == 'dead' then
     entry.reason, entry.error, entry.attempts = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -43,6 +36,9 @@ for i = 1, n_entries do
   end
   entries[i] = entry
 end
+local count, target_of, shape_of, first_of = read_messages(at)
+if not count then return target_of end
+if count ~= n_messages then return redis.error_reply('ERR ' .. count .. ' messages for ' .. n_messages) end
 
 -- Which are ours? Entries mostly come in the order of the stream, so one question from the first to the last finds them.
 -- (XPENDING raises if the group is gone; XACK would say 0.)
@@ -104,8 +100,7 @@ for i, entry in ipairs(mine) do
   ids[i] = entry.id
   if entry.kind == 'out' then
     for message = entry.from, entry.to do
-      local key = KEYS[7 + 2 * target_of[message]]
-      redis.call('XADD', key, '*', unpack(ARGV, first_of[message], last_of[message]))
+      add_message(KEYS[7 + 2 * target_of[message]], shape_of[message], first_of[message])
     end
     n_out = n_out + entry.to - entry.from + 1
     n_handled = n_handled + 1

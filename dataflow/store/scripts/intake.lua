@@ -2,7 +2,7 @@
 --
 -- KEYS  1 lane  2 stream  3 counts  4 dead stream  5 dead counts
 -- ARGV  1 epoch  2 nonce  3 lease (ms)  4 position that was read from  5 position of the last document  6 edge
---       7 number of messages, then per message: number of arguments, field, value, ...; then dead letters alike
+--       7 the messages as read_messages takes them: those of target 1 go to the stream, of target 2 to the dead letters
 -- Gives {'OK'} | {'FENCED'} | {'MOVED'} (the position is another) | {'FULL', 1 (stream) or 2 (dead), depth, max_len}
 --       | {'WRONGTYPE', 1 or 2}
 -- An error reply (nothing was written): a message that XADD would not take, a key of ours that is no hash.
@@ -14,16 +14,11 @@ local state = redis.call('HMGET', lane, 'epoch', 'nonce', 'position')
 if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return {'FENCED'} end
 if state[3] ~= ARGV[4] then return {'MOVED'} end
 
-local edge, messages = ARGV[6], tonumber(ARGV[7])
-local number, at = {0, 0}, 8
-while at <= #ARGV do
-  local n = tonumber(ARGV[at])
-  wrong = unfit(n)
-  if wrong then return wrong end
-  local target = number[1] < messages and 1 or 2
-  number[target] = number[target] + 1
-  at = at + 1 + n
-end
+local edge = ARGV[6]
+local count, placed, shapes, firsts = read_messages(7)
+if not count then return placed end
+local number = {0, 0}
+for _, target in ipairs(placed) do number[target] = number[target] + 1 end
 for target = 1, 2 do
   if number[target] > 0 then
     if not is_stream(targets[target]) then return {'WRONGTYPE', target} end
@@ -32,12 +27,7 @@ for target = 1, 2 do
   end
 end
 
-at = 8
-for i = 1, number[1] + number[2] do
-  local n = tonumber(ARGV[at])
-  redis.call('XADD', targets[i <= messages and 1 or 2], '*', unpack(ARGV, at + 1, at + n))
-  at = at + 1 + n
-end
+for i = 1, count do add_message(targets[placed[i]], shapes[i], firsts[i]) end
 for target = 1, 2 do
   if number[target] > 0 then redis.call('HINCRBY', books[target], 'from.' .. edge, number[target]) end
 end
@@ -45,6 +35,6 @@ if number[1] > 0 then redis.call('HINCRBY', KEYS[3], edge .. '.out', number[1]) 
 if number[2] > 0 then redis.call('HINCRBY', KEYS[3], edge .. '.dead', number[2]) end
 redis.call('HSET', lane, 'position', ARGV[5], 'until_ms', now_ms() + tonumber(ARGV[3]))
 redis.call('HINCRBY', lane, 'seq', 1)
-redis.call('HINCRBY', lane, 'frozen', number[1] + number[2])
-redis.call('HINCRBY', lane, 'settled', number[1] + number[2])
+redis.call('HINCRBY', lane, 'frozen', count)
+redis.call('HINCRBY', lane, 'settled', count)
 return {'OK'}

@@ -66,6 +66,42 @@ local function unfit(n)
   return redis.error_reply('ERR a message has ' .. tostring(n) .. ' arguments; it must be 2 to ' .. MAX_PARTS)
 end
 
+-- The messages in ARGV from `at` to its end. First the shapes: their number, then per shape: number of names, name ...
+-- Then runs of messages that are alike: target number, shape number, number of messages, the values of each.
+-- Gives the number of messages, and for each its target, its shape and where its values begin; or nil and an error reply.
+local function read_messages(at)
+  local shapes = {}
+  local n_shapes = tonumber(ARGV[at])
+  at = at + 1
+  for number = 1, n_shapes do
+    local n, parts = tonumber(ARGV[at]), {}
+    local wrong = unfit(n and 2 * n)
+    if wrong then return nil, wrong end
+    for i = 1, n do parts[2 * i - 1] = ARGV[at + i] end
+    shapes[number] = {n = n, parts = parts}
+    at = at + 1 + n
+  end
+  local count, targets, kinds, firsts = 0, {}, {}, {}
+  while at <= #ARGV do
+    local target, shape, n = tonumber(ARGV[at]), shapes[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
+    at = at + 3
+    for _ = 1, n do
+      count = count + 1
+      targets[count], kinds[count], firsts[count] = target, shape, at
+      at = at + shape.n
+    end
+  end
+  if at ~= #ARGV + 1 then return nil, redis.error_reply('ERR the last message is not whole') end
+  return count, targets, kinds, firsts
+end
+
+-- Append a message that read_messages has found.
+local function add_message(stream, shape, first)
+  local parts = shape.parts
+  for i = 1, shape.n do parts[2 * i] = ARGV[first + i - 1] end
+  redis.call('XADD', stream, '*', unpack(parts))
+end
+
 -- The fields of a message as a dead letter keeps them. Another program's entry may be too long for unpack: such a one
 -- is kept packed, to be looked at but not replayed.
 local function as_kept(fields)
@@ -177,11 +213,31 @@ local function added(stream, counts)
   return math.max(written, redis.call('XLEN', stream) + removed)
 end
 
--- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false.
+-- Move a group's position on, past `count` entries; Redis 7 wants to be told how many it has read.
+local function pass(stream, group, info, last, count)
+  if info['entries-read'] then
+    redis.call('XGROUP', 'SETID', stream, group, last, 'ENTRIESREAD', info['entries-read'] + count)
+  else
+    redis.call('XGROUP', 'SETID', stream, group, last)
+  end
+end
+
+-- Note that so many more entries (fewer, if negative) are kept which an edge has settled; see confirm.lua.
+local function keep(counts, group, n)
+  if n == 0 then return end
+  redis.call('HINCRBY', counts, group .. '.kept', n)
+  redis.call('HINCRBY', counts, 'kept', n)
+end
+
+-- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false. Entries that
+-- are only kept until a target on another server cannot lose them any more take no room.
 local function lacks_room(stream, counts, n)
   local max_len = redis.call('HGET', counts, 'max_len')
   if not max_len then return {0, -1} end
   local depth = redis.call('XLEN', stream)
-  if depth + n > tonumber(max_len) then return {depth, tonumber(max_len)} end
+  local most = tonumber(max_len)
+  if depth + n > most and depth + n > most + tonumber(redis.call('HGET', counts, 'kept') or '0') then
+    return {depth, most}
+  end
   return nil
 end

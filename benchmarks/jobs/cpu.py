@@ -1,0 +1,14 @@
+"""A handler that computes for about a millisecond: do two processes do twice the work?"""
+
+from __future__ import annotations
+
+from benchmarks.jobs.hop import ours
+from benchmarks.measure import Contender, Job, ratio
+
+JOB = Job(
+    "cpu_bound",
+    "two processes on a CPU-bound handler",
+    (Contender("two processes", ours("burn", "", 2)), Contender("one process", ours("burn", "", 1))),
+    (ratio("one process", 1.7, of="two processes"),),
+    messages=0.03,
+)
