@@ -111,7 +111,7 @@ def edge(name: str, values: Values) -> Edge:
     to, to_table = values.get("to"), values["kind"] in ("s2ch", "s2mongo")
     named, _, table = (to or "").partition(".") if to_table else ("", "", "")
     same = ("kind", "create_table", "columns", "delivery", "batch", "max_wait_s", "lease_s", "join")
-    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False}
+    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False, "max_hops": None}
     return Edge(
         name=name,
         source=values["from"],
@@ -121,7 +121,7 @@ def edge(name: str, values: Values) -> Edge:
         table=table or None,
         task=values["task"],
         min_batch=values["min_batch"] or min(LEAST_ROWS, values["batch"]),
-        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive")},
+        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive", "max_hops")},
     )
 
 
