@@ -37,9 +37,13 @@ CODES: dict[str, Code] = {
     ),
     "F013": Code(
         "{written} is not a reference to an environment variable",
-        "write ${{NAME}} or ${{NAME:default}}; $${{ stands for ${{ itself",
+        "write ${{NAME}}, ${{NAME:default}} or ${{file:/path}}; $${{ stands for ${{ itself",
     ),
     "F014": Code("the text holds a character that UTF-8 cannot carry", "remove the lone surrogate"),
+    "F015": Code(
+        "the file {file} that is referred to cannot be used: {reason}",
+        "write ${{file:/path}} with the path of a small text file that this user may read",
+    ),
     # -- the shape of the file
     "F101": Code("unknown key {key} in {where}{guess}", "remove or correct it; known here: {known}"),
     "F102": Code("{where} lacks the key {key}", "add `{key}: ...` ({wanted})"),

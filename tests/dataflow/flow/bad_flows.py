@@ -113,6 +113,10 @@ BAD: tuple[Bad, ...] = (
         worker("{from: a.stream_in, to: a.stream_out, handler: 'm:f', params: {deep: [1, §'x ${GONE}']}}"),
         ("GONE",),
     ),
+    Bad("a file that is not there", "F015", "flow: §${file:/none/at/all}\n" + NET, ("/none/at/all", "No such file")),
+    Bad("a file beside", "F015", "flow: §${file:secret}\n" + NET, ("secret", "absolute")),
+    Bad("a folder for a file", "F015", "flow: §${file:/}\n" + NET, ("directory",)),
+    Bad("a file without an end", "F015", "flow: §${file:/dev/zero}\n" + NET, ("longer than",)),
     Bad("a broken reference", "F013", "flow: §'${na me}'\n" + NET, ("${na me}",)),
     Bad("an open reference", "F013", "flow: §f${NAME\n" + NET, ("${NAME",)),
     Bad(
