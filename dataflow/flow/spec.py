@@ -194,7 +194,8 @@ class SyncApi:
 class Flow:
     """The whole declared net.
 
-    `path` is the flow file, `digest` the hex digest of its text after ${...} expansion without secrets.
+    `path` is the flow file, `digest` the hex digest of what it says after ${...} expansion, without
+    addresses and ports.
     """
 
     name: str
