@@ -143,14 +143,15 @@ class NotDeclared(DataflowError):
 class BatchConflict(DataflowError):
     """The target has another batch under this sequence number; the source must reconcile by ids.
 
-    `applied_ids` are the source entry ids that the target remembers, `last_seq` its last batch.
+    `applied_ids` are the source entry ids that the target remembers, `last_seq` and `last_digest` its last batch.
     """
 
     exit_code = 8
 
-    def __init__(self, message: str, applied_ids: Sequence[bytes], last_seq: int) -> None:
+    def __init__(self, message: str, applied_ids: Sequence[bytes], last_seq: int, last_digest: str = "") -> None:
         self.applied_ids = list(applied_ids)
         self.last_seq = last_seq
+        self.last_digest = last_digest
         super().__init__(message)
 
 

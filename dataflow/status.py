@@ -146,7 +146,7 @@ def _stream(flow: Flow, view: StreamView, processes: tuple[Process, ...]) -> Str
     return StreamStatus(
         name=view.name,
         connection=flow.streams[view.name].on,
-        depth=view.books.length,
+        depth=view.books.depth,
         max_len=view.books.max_len,
         added=view.books.ever_added,
         removed=view.books.removed,

@@ -147,6 +147,8 @@ class _Search:
             if message is not None or not readers:
                 self._found.add(Place("done", self._name, "", mid), message)
             for reader in readers:
+                if self._is_kept(reader, id_):
+                    continue
                 state, detail = self._progress(reader, id_)
                 if message is None or state != "done":
                     archiving = message is not None and self._archives(reader)
@@ -219,6 +221,14 @@ class _Search:
             return "done", ""
         owner = pending[0][1].decode(errors="replace")
         return ("waiting", "") if owner == BENCH else ("in_work", owner)
+
+    def _is_kept(self, reader: str, id_: bytes) -> bool:
+        """Whether an edge has sent the entry, which is kept until the target cannot lose it any more."""
+        if reader not in self._flow.edges:
+            return False
+        position = call(self._redis, "HGET", self._keys.edge(reader), "position")
+        last = self._delivered.get(reader.encode())
+        return bool(position and last) and id_order(last or b"") < id_order(id_) <= id_order(position)
 
     def _is_frozen(self, reader: str, id_: bytes) -> bool:
         """Whether the entry is in the batch that an edge is sending."""

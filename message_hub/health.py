@@ -11,6 +11,7 @@ from dataflow import __version__
 from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.store.keys import FORMAT
+from dataflow.store.memory import DOOR_MARK, Memory, read_memory
 from dataflow.store.reading import StreamView, read_alarms, read_streams
 from dataflow.web.answer import accepted, bare
 from message_hub.live_net import LiveNet
@@ -43,13 +44,15 @@ class Health:
     def readyz(self) -> Response:
         """Whether messages can be taken: every Redis answers and every stream is declared there.
 
-        A full stream does not make the hub unready: its senders are told to wait. It is named here, with the readers
-        who hold it. Where keys are asked for, a caller without one learns nothing but yes or no.
+        A full stream does not make the hub unready, nor does a server short of memory: their senders are told to wait.
+        They are named here, a stream with the readers who hold it. Where keys are asked for, a caller without one
+        learns nothing but yes or no.
         """
         net = self._live.current()
         try:
             views = read_streams(net.flow, net.redis)
             alarms = read_alarms(net.flow, net.redis.values())
+            memory = {name: read_memory(client) for name, client in net.redis.items()}
         except (ServerAway, OutcomeUnknown) as error:
             reason = str(error) if may("viewer") else "Redis does not answer"
             raise Refusal(503, f"not ready: {reason}", redis=False) from None
@@ -62,6 +65,7 @@ class Health:
             "redis": True,
             "undeclared": undeclared,
             "full": [_fullness(view) for view in views if _is_full(view)],
+            "memory": {name: _room(one) for name, one in memory.items()},
             "trouble": self._live.trouble,
             "alarms": [{"kind": alarm.kind, "subject": alarm.subject, "text": alarm.text} for alarm in alarms],
         }
@@ -77,15 +81,25 @@ class Health:
         streams: dict[str, Any] = {}
         for view in read_streams(net.flow, net.redis):
             queue = "pre_queue" if net.flow.streams[view.name].direction == "in" else "post_queue"
-            totals[queue] += view.books.length
-            streams[view.name] = {"queue": queue, "depth": view.books.length, "max_len": view.books.max_len}
+            totals[queue] += view.books.depth
+            streams[view.name] = {"queue": queue, "depth": view.books.depth, "max_len": view.books.max_len}
         return bare({**totals, "streams": streams})
 
 
+def _room(memory: Memory) -> dict[str, Any]:
+    """How full a server is, and whether the door is closed because of it."""
+    return {
+        "used_bytes": memory.used,
+        "max_bytes": memory.limit or None,
+        "share": round(memory.share, 3),
+        "door": "closed" if memory.share >= DOOR_MARK else "open",
+    }
+
+
 def _is_full(view: StreamView) -> bool:
-    return view.books.max_len is not None and view.books.length >= view.books.max_len
+    return view.books.max_len is not None and view.books.depth >= view.books.max_len
 
 
 def _fullness(view: StreamView) -> dict[str, Any]:
     held_by = [*view.holders, *view.missing]
-    return {"stream": view.name, "depth": view.books.length, "max_len": view.books.max_len, "held_by": held_by}
+    return {"stream": view.name, "depth": view.books.depth, "max_len": view.books.max_len, "held_by": held_by}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dataflow import connections
-from dataflow.errors import StreamFull
+from dataflow.errors import ServerFull, StreamFull
 from dataflow.flow.spec import Flow
 from dataflow.store.door import Appended, Door, Outgoing, Record
 from dataflow.store.keys import Keys
+from dataflow.store.memory import DOOR_MARK, Gauge
 from dataflow.store.redis import Client, connect
 from message_hub.refusal import Refusal
 from message_hub.routing import Router
@@ -28,6 +29,7 @@ class Net:
         self.keys = Keys(flow.name)
         self.router = Router(flow)
         self._doors = {name: Door(client, self.keys) for name, client in redis.items()}
+        self._gauges = {name: Gauge(client) for name, client in redis.items()}
 
     @classmethod
     def of(cls, flow: Flow, timeout_s: float) -> Net:
@@ -56,8 +58,15 @@ class Net:
         servers = {self.flow.streams[name].on for name in {entry.stream for entry in entries}}
         if len(servers) > 1:
             raise Refusal(422, "these messages go to streams on two Redis servers; send them in separate requests")
+        server = servers.pop()
         try:
-            return self._doors[servers.pop()].append(entries, record=record)
+            self._gauges[server].check(DOOR_MARK)
+            return self._doors[server].append(entries, record=record)
+        except ServerFull:
+            known = self._doors[server].recall(record) if record else None
+            if known is None:
+                raise
+            return known
         except StreamFull as full:
             _refuse_hopeless(entries, full)
             raise

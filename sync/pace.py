@@ -24,14 +24,18 @@ def due_in_s(waiting: Waiting, min_batch: int, max_wait_s: float) -> float | Non
     """Seconds until a batch should be moved; 0 is now, None is when more has come.
 
     Few large batches are better than many small ones (a table gets a part for each): messages wait until there are
-    `min_batch` of them or the first has waited for `max_wait_s`. An open batch waits for nothing.
+    `min_batch` of them or the first has waited for `max_wait_s`. An open batch waits for nothing. Where the target is
+    to confirm what it has, it is asked in time.
     """
     if waiting.open or waiting.fresh:
         return 0.0
+    confirm_s = None if waiting.confirm_ms is None else waiting.confirm_ms / 1000
     if waiting.count == 0:
-        return None
-    left_s = max_wait_s - waiting.age_ms / 1000
-    return 0.0 if waiting.count >= min_batch else max(0.0, left_s)
+        return confirm_s
+    if waiting.count >= min_batch:
+        return 0.0
+    left_s = max(0.0, max_wait_s - waiting.age_ms / 1000)
+    return left_s if confirm_s is None else min(left_s, confirm_s)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,8 @@ A run moves batches, oldest first. Each takes these steps; the code below carrie
     4 freeze   write the batch down at the source; nothing is sent before
     5 write    send it; the target tells a repeated batch from a new one
     6 settle   the target has it: move the position, bury refused rows, delete what no one needs
+    7 confirm  where the target is another server, which may lose what it has just been told: nothing is deleted until
+               it is asked again, some seconds later; what it has lost by then is read and sent again
 
 Whatever breaks, a frozen batch stays as it is and the next run sends it again: the same entries under the same
 identity. See docs/EDGES.md.
@@ -22,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, chain
 
 from dataflow import holder
@@ -45,6 +48,8 @@ DRIFT_ROWS = 20
 MOST_TRIES = 4
 """How often a lease or a conflict is tried again within one run."""
 COUNT_REMAINING = 1000
+LOOK_S = 1.0
+"""How often a target is asked what it has, while something is to be confirmed."""
 
 Stop = Callable[[], bool]
 
@@ -52,6 +57,10 @@ Stop = Callable[[], bool]
 def never() -> bool:
     """A stop flag that is never set."""
     return False
+
+
+class _Lost(Exception):
+    """The target had lost something, and the lane went back: what is known of it holds no longer."""
 
 
 class _Held(Exception):
@@ -77,7 +86,9 @@ class _Draft:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A frozen batch in hand. `applied`: the target is known to have it."""
+    """A frozen batch in hand. `applied`: the target is known to have it. `buried`: so many of its rows are in the dead
+    letters, because the target had it before and has lost it.
+    """
 
     frozen: Frozen
     ids: Sequence[bytes]
@@ -85,6 +96,7 @@ class _Work:
     prepared: Prepared
     resent: bool = False
     applied: bool = False
+    buried: int = 0
 
     @property
     def refused(self) -> Mapping[int, Refusal]:
@@ -93,7 +105,7 @@ class _Work:
     @property
     def written(self) -> int:
         """Rows that are at the target once the batch is applied."""
-        return self.frozen.count - len(self.refused)
+        return self.frozen.count - len(self.refused) - self.buried
 
 
 @dataclass(slots=True)
@@ -105,7 +117,7 @@ class _Counts:
     batches: int = 0
 
     def add(self, work: _Work) -> None:
-        skipped = len(work.prepared.verdict.skip)
+        skipped = len(work.prepared.verdict.skip) - work.buried
         self.read += work.frozen.count
         self.written += work.written - skipped
         self.skipped += skipped
@@ -132,6 +144,9 @@ class Runner:
         self._lease_ms = int(edge.lease_s * 1000)
         self._lease: Lease | None = None
         self._shaken: tuple[str, int] | None = None
+        self._apart = False
+        self._look_at = 0.0
+        self._source_ms = 0
         self._row_bytes = FIRST_GUESS_BYTES
         self._renewal = Renewal(source, self._lease_ms)
 
@@ -145,7 +160,7 @@ class Runner:
         error = ""
         try:
             with Renewal(self._source, self._lease_ms) as self._renewal:
-                state = self._move(max_batches, stop, counts)
+                state = self._try_to_move(max_batches, stop, counts)
         except _Held as held:
             state, error = "paused", str(held)
         except TROUBLE as problem:
@@ -180,12 +195,21 @@ class Runner:
             return False
         return True
 
+    def _try_to_move(self, max_batches: int | None, stop: Stop, counts: _Counts) -> State:
+        for _ in range(MOST_TRIES):
+            try:
+                return self._move(max_batches, stop, counts)
+            except _Lost as lost:
+                log.warning("edge %s: %s", self._edge.name, lost)
+        return "conflict"
+
     def _move(self, max_batches: int | None, stop: Stop, counts: _Counts) -> State:
         lease = self._acquire(0)  # 1
         if lease.paused:
             raise _Held(lease.paused)
         sink = self._open_sink()
         lease = self._shut_out(sink, lease)
+        lease = self._confirm(sink, lease)  # 7
         work = self._resume(sink, lease)  # 2
         with Ahead(lambda position: self._draft(sink, position)) as ahead:
             return self._move_on(sink, lease, work, ahead, max_batches, stop, counts)
@@ -204,7 +228,8 @@ class Runner:
             if work is None:
                 if max_batches is not None and counts.batches >= max_batches:
                     return "more"
-                work = self._next(lease, ahead.after(lease.position))  # 2, 3, 4
+                lease = self._confirm(sink, lease)  # 7
+                work = self._next(sink, lease, ahead.after(lease.position))  # 2, 3, 4
             if work is None:
                 return "empty"
             if len(work.ids) >= self._edge.batch and counts.batches + 1 != max_batches:
@@ -223,11 +248,12 @@ class Runner:
             return lease
         for _ in range(MOST_TRIES):
             try:
-                sink.handshake(lease.lineage, lease.epoch)
+                marker = sink.handshake(lease.lineage, lease.epoch)
             except Fenced as newer:  # the source has lost its last writes, and the target remembers them
                 lease = self._acquire(newer.epoch + 1)
             else:
                 self._shaken = lease.lineage, lease.epoch
+                self._apart = marker is not None and marker.run_id != ""
                 return lease
         raise Fenced(f"edge {self._edge.name!r}: the target keeps seeing newer runners")
 
@@ -238,6 +264,7 @@ class Runner:
             if not self._source.mend():
                 raise
             self._lease = self._try_acquire(least_epoch)
+        self._source_ms = self._lease.at_ms
         return self._lease
 
     def _try_acquire(self, least_epoch: int) -> Lease:
@@ -258,14 +285,16 @@ class Runner:
         ids, rows = self._source.reread(frozen)
         if digest(content(ids, rows), frozen.verdict) == frozen.digest:
             prepared = sink.prepare(rows, Verdict.from_json(frozen.verdict))
-            return _Work(frozen, ids, rows, prepared, resent=True)
+            return _Work(frozen, ids, rows, prepared, resent=True, buried=_buried(lease, ids))
         return self._damaged(sink, lease, frozen, ids, rows)
 
     def _damaged(self, sink: Sink, lease: Lease, frozen: Frozen, ids: Sequence[bytes], rows: Sequence[Row]) -> _Work:
         """Entries of a frozen batch were deleted by someone else. If the target has the batch, no harm was done."""
         marker = sink.handshake(lease.lineage, lease.epoch)
         if marker is not None and (marker.seq, marker.digest) == (frozen.seq, frozen.digest):
-            return _Work(frozen, ids, rows, sink.prepare(rows, None), resent=True, applied=True)
+            return _Work(
+                frozen, ids, rows, sink.prepare(rows, None), resent=True, applied=True, buried=_buried(lease, ids)
+            )
         raise self._held(
             f"entries of the frozen batch {frozen.seq} were deleted or changed by another program: {len(ids)} of "
             f"{frozen.count} are left between {frozen.first.decode()} and {frozen.last.decode()}. Nothing was sent. "
@@ -279,11 +308,11 @@ class Runner:
         ids, rows = self._read(position)  # 2
         return _Draft.of(ids, rows, sink.prepare(rows, None)) if ids else None  # 3
 
-    def _next(self, lease: Lease, draft: _Draft | None) -> _Work | None:
+    def _next(self, sink: Sink, lease: Lease, draft: _Draft | None) -> _Work | None:
         if draft is None:
             return None
         self._refuse_drift(lease, draft.ids, draft.prepared.verdict)
-        return self._freeze(lease, lease.seq + 1, draft)  # 4
+        return self._freeze(lease, lease.seq + 1, lease.digest, _without_buried(sink, lease, draft))  # 4
 
     def _read(self, position: bytes) -> Rows:
         """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do."""
@@ -308,12 +337,13 @@ class Runner:
             f"`dataflow resume {self._edge.name}`, or add --bury to move messages that do not fit to the dead letters"
         )
 
-    def _freeze(self, lease: Lease, seq: int, draft: _Draft, replaces: Frozen | None = None) -> _Work:
+    def _freeze(self, lease: Lease, seq: int, prev: str, draft: _Draft, replaces: Frozen | None = None) -> _Work:
         ids = draft.ids
         self._row_bytes = draft.size_bytes // len(ids) + 1
-        batch = Frozen(seq, draft.digest, ids[0], ids[-1], len(ids), draft.verdict, 0)
+        batch = Frozen(seq, draft.digest, ids[0], ids[-1], len(ids), draft.verdict, 0, prev)
         frozen = self._source.freeze(lease, self._lease_ms, lease.position, batch, replaces=replaces)
-        return _Work(frozen, ids, draft.rows, draft.prepared)
+        self._source_ms = frozen.frozen_ms
+        return _Work(frozen, ids, draft.rows, draft.prepared, buried=_buried(lease, ids))
 
     # 5 write
 
@@ -328,10 +358,8 @@ class Runner:
             except BatchConflict as conflict:
                 work = self._reconcile(sink, lease, work, conflict)
             except TargetBehind as behind:
-                raise self._held(
-                    f"{behind}. Nothing was sent. `dataflow resume {self._edge.name} --accept-loss` gives up what the "
-                    "target has lost and goes on"
-                ) from behind
+                self._look(sink, lease)
+                raise self._held(f"{behind}. {self._how_to_accept}") from behind
             else:
                 return work
         raise BatchConflict(f"edge {self._edge.name!r}: the target keeps having another batch", [], work.frozen.seq)
@@ -347,19 +375,55 @@ class Runner:
         refused = {index: why for index, why in fresh.refused.items() if index not in skip}
         self._refuse_drift(lease, ids, replace(fresh, refused=refused), sent=bool(skip))
         prepared = sink.prepare(rows, replace(fresh, refused=refused, skip=skip))
-        return self._freeze(lease, conflict.last_seq + 1, _Draft.of(ids, rows, prepared), replaces=work.frozen)
+        draft = _without_buried(sink, lease, _Draft.of(ids, rows, prepared))
+        return self._freeze(lease, conflict.last_seq + 1, conflict.last_digest, draft, replaces=work.frozen)
 
     # 6 settle
 
     def _settle(self, lease: Lease, work: _Work) -> Lease:
         refused = [Refused(work.ids[index], _sentence(why)) for index, why in sorted(work.refused.items())]
+        settle = partial(
+            self._source.settle, lease, self._lease_ms, work.frozen, work.written, refused,
+            keep=self._apart, buried=work.buried,
+        )  # fmt: skip
         try:
-            self._source.settle(lease, self._lease_ms, work.frozen, work.written, refused)
+            settle()
         except NotDeclared:
             if not self._source.mend():
                 raise
-            self._source.settle(lease, self._lease_ms, work.frozen, work.written, refused)
-        self._lease = replace(lease, seq=work.frozen.seq, position=work.frozen.last, open=None)
+            settle()
+        self._lease = replace(
+            lease, seq=work.frozen.seq, digest=work.frozen.digest, position=work.frozen.last, open=None,
+            unconfirmed=lease.unconfirmed + self._apart,
+        )  # fmt: skip
+        return self._lease
+
+    # 7 confirm
+
+    def _confirm(self, sink: Sink, lease: Lease) -> Lease:
+        """From time to time: let the source delete what the target cannot lose any more.
+
+        Raises _Lost when it has lost something: everything begins anew.
+        """
+        if not lease.unconfirmed or time.monotonic() < self._look_at:
+            return lease
+        self._look_at = time.monotonic() + LOOK_S
+        return self._look(sink, lease)
+
+    def _look(self, sink: Sink, lease: Lease) -> Lease:
+        """Ask the target what it has. The answer is worth something only after `_source_ms`, when it was not asked."""
+        marker = sink.handshake(lease.lineage, lease.epoch)
+        if marker is None or not marker.run_id:
+            return lease
+        told = self._source.confirm(lease, marker.run_id, marker.seq, marker.digest, self._source_ms)
+        if told.lost:
+            raise _Lost(f"the target has lost its last writes; {told.lost} entries are read again")
+        if told.behind:
+            raise self._held(
+                f"the target remembers batch {marker.seq} as the last and has lost batches that it had confirmed "
+                f"(restored from an older copy?). {self._how_to_accept}"
+            )
+        self._lease = replace(lease, unconfirmed=told.unconfirmed)
         return self._lease
 
     # what the steps share
@@ -382,6 +446,13 @@ class Runner:
         if sink is not None:
             sink.close()
 
+    @property
+    def _how_to_accept(self) -> str:
+        return (
+            f"Nothing was sent. `dataflow resume {self._edge.name} --accept-loss` gives up what the target has lost "
+            "and goes on"
+        )
+
     def _held(self, reason: str) -> _Held:
         """Pause the edge; raise what it returns."""
         log.error("edge %s paused: %s", self._edge.name, reason)
@@ -395,11 +466,27 @@ class Runner:
             return 0
 
 
+def _buried(lease: Lease, ids: Sequence[bytes]) -> int:
+    """How many of a batch's entries were buried when the target had it before."""
+    return sum(id_ in lease.buried for id_ in ids) if lease.buried else 0
+
+
+def _without_buried(sink: Sink, lease: Lease, draft: _Draft) -> _Draft:
+    """Pass over entries that are in the dead letters already."""
+    if not _buried(lease, draft.ids):
+        return draft
+    known = frozenset(index for index, id_ in enumerate(draft.ids) if id_ in lease.buried)
+    verdict = draft.prepared.verdict
+    refused = {index: why for index, why in verdict.refused.items() if index not in known}
+    prepared = sink.prepare(draft.rows, replace(verdict, refused=refused, skip=verdict.skip | known))
+    return _Draft.of(draft.ids, draft.rows, prepared)
+
+
 def _batch(lease: Lease, work: _Work) -> Batch:
     frozen = work.frozen
     return Batch(
         lease.lineage, frozen.seq, frozen.digest, lease.epoch, lease.nonce, work.ids, work.rows, frozen.frozen_ms,
-        work.resent, lease.doubts(work.ids, [row[1] for row in work.rows]),
+        work.resent, lease.doubts(work.ids, [row[1] for row in work.rows]), frozen.prev,
     )  # fmt: skip
 
 

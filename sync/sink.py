@@ -23,6 +23,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from dataflow.store.lane import ANY
+
 Mode = Literal["token", "readback", "upsert", "marker", "none"]
 """How a sink recognises a batch that it has applied before. `none` means at-least-once."""
 
@@ -92,7 +94,7 @@ class Batch:
 
     resent: it was frozen by an earlier run, and perhaps sent. in_doubt: the source's server was started anew, and may
     have forgotten that it sent entries of this batch, under another identity. A target that remembers batches finds
-    that out by itself.
+    that out by itself. prev: digest of the batch that must be the last at the target.
     """
 
     lineage: str
@@ -105,6 +107,7 @@ class Batch:
     frozen_ms: int
     resent: bool
     in_doubt: bool = False
+    prev: str = ANY
 
     @property
     def token(self) -> str:
@@ -114,11 +117,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What the target remembers of a lineage: the last batch it applied, and the epoch that it had seen."""
+    """What the target remembers of a lineage: the last batch it applied, and the epoch that it had seen.
+
+    run_id names the process that answered, where it is another server than the source's, which may lose what it has
+    just been told; "" where what it has is as safe as the source.
+    """
 
     seq: int
     epoch: int
     digest: str = ""
+    run_id: str = ""
 
 
 class Sink(Protocol):

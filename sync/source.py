@@ -14,7 +14,7 @@ from dataflow.message import MID
 from dataflow.store.alarms import raise_alarm
 from dataflow.store.declare import declare
 from dataflow.store.keys import Keys
-from dataflow.store.lane import Frozen, Lane, Lease, Refused, Waiting
+from dataflow.store.lane import CONFIRM_MS, Confirmed, Frozen, Lane, Lease, Refused, Waiting
 from dataflow.store.redis import Client
 from dataflow.store.resume import PAUSED
 from sync.rows import as_row
@@ -62,8 +62,23 @@ class Source(Protocol):
     ) -> Frozen:
         """Write a batch down. Raises Fenced."""
 
-    def settle(self, lease: Lease, lease_ms: int, batch: Frozen, written: int, refused: Sequence[Refused]) -> int:
+    def settle(
+        self,
+        lease: Lease,
+        lease_ms: int,
+        batch: Frozen,
+        written: int,
+        refused: Sequence[Refused],
+        *,
+        keep: bool = False,
+        buried: int = 0,
+    ) -> int:
         """The target has the batch: move on. Raises Fenced, StreamFull (the dead letters are full)."""
+
+    def confirm(
+        self, lease: Lease, run_id: str, seq: int, digest: str, asked_ms: int, wait_ms: int = CONFIRM_MS
+    ) -> Confirmed:
+        """Take the target's word for what it has. Raises Fenced."""
 
     def waiting(self, count: int) -> Waiting:
         """What there is to do, without the lease."""

@@ -95,6 +95,7 @@ class Intake:
         elif time.monotonic() >= self._take_over_at:
             self._take_over()
         else:
+            self._hop.wait_for_memory()
             self._asked, self._unsure = self.appetite.count, self._fresh
             self._take(self._hop.read(self._consumer, self._asked, BLOCK_MS))
 
@@ -104,7 +105,7 @@ class Intake:
         Only where `fetch` would do the same next. Raises as `fetch` does.
         """
         waiting = self._unsure is not None or self._predecessors or not self.empty
-        if not waiting and time.monotonic() < self._take_over_at:
+        if not waiting and time.monotonic() < self._take_over_at and self._hop.has_memory():
             self._asked, self._unsure = self.appetite.count, self._fresh
             self._ahead = self._hop.begin_read(self._consumer, self._asked)
 

@@ -76,6 +76,8 @@ def _tell(site: Site, connection: str, applied: Applied, path: Path) -> None:
         f"flow {site.flow.name!r} applied to {connection} as revision {applied.revision}: "
         f"{len(streams)} streams, {readers} readers"
     )
+    for warning in applied.warnings:
+        click.echo(f"warning: {warning}", err=True)
     for stream, group in applied.mended:
         click.echo(f"made again where it stood: {stream}/{group}")
     for name in applied.dropped:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -16,6 +19,8 @@ from dataflow.cli.arguments import json_option
 from dataflow.cli.common import Site, number, print_json, show, table, with_flow
 from dataflow.errors import UserError
 from dataflow.mongo import Collections
+from dataflow.rebase import Correction, history
+from dataflow.rebase import rebase as rebase_flow
 from dataflow.warehouse import Warehouse, connect
 
 DRIFT_EXIT_CODE = 1
@@ -38,25 +43,55 @@ class Tables:
 @click.command()
 @with_flow
 @click.option("--problems", is_flag=True, help="Leave out what is well.")
+@click.option("--rebase", is_flag=True, help="Take what is found as the new beginning: correct the counters.")
+@click.option("--yes", is_flag=True, help="With --rebase: do not ask.")
 @json_option
-def audit(flow_path: Path, problems: bool, as_json: bool) -> None:
+def audit(flow_path: Path, problems: bool, rebase: bool, yes: bool, as_json: bool) -> None:
     """Check that no message of FLOW was lost or doubled.
 
     Every equation compares what the counters say with the real streams and tables; processes may run meanwhile.
     States: ok; drift (messages are missing or too many); note (a difference that is no loss, such as entries of other
     programs); unchecked (why, is said). Exit code 0 if nothing drifts, 1 if something does, 3 if Redis is away.
+
+    A drift after a loss stays until somebody has looked into it and says --rebase: that corrects counters, not
+    messages, and is written down with your name.
     """
     with Site(flow_path) as site:
-        found = audit_flow(site.flow, site.clients, warehouses(site), documents(site))
+        tables, collections = warehouses(site), documents(site)
+        found = audit_flow(site.flow, site.clients, tables, collections)
+        corrected: list[Correction] = []
+        if rebase and not is_clean(found):
+            _confirm(found, yes)
+            who = f"{getpass.getuser()}@{socket.gethostname()}"
+            corrected = rebase_flow(site.flow, site.clients, tables, who, collections)
+            found = audit_flow(site.flow, site.clients, tables, collections)
+        former = [one for client in site.clients.values() for one in history(site.flow, client)]
     chosen = [finding for finding in found if not (problems and finding.state == "ok")]
     if as_json:
-        print_json({"clean": is_clean(found), "findings": [_as_dict(finding) for finding in chosen]})
+        findings = [_as_dict(finding) for finding in chosen]
+        told = {"corrected": corrected} if rebase else {}
+        print_json({"clean": is_clean(found), "findings": findings, **told})
     else:
         if chosen:
             show(_table(chosen))
+        for one in corrected:
+            click.echo(f"corrected {one.key} {one.field} by {one.by:+} ({one.subject}: {one.equation})")
+        if former:
+            last = max(former, key=lambda one: one.at_ms)
+            at = datetime.fromtimestamp(last.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+            click.echo(f"counters were corrected {len(former)} times, the last time by {last.who} at {at} UTC")
         click.echo(summary(found))
     if not is_clean(found):
         raise click.exceptions.Exit(DRIFT_EXIT_CODE)
+
+
+def _confirm(found: Sequence[Finding], yes: bool) -> None:
+    drifts = [one for one in found if one.state == "drift"]
+    for one in drifts:
+        sides = f"{one.left} - {one.right} = {one.drift:+}"
+        click.echo(f"{one.check} {one.subject}: {one.equation}: {sides} ({one.text})", err=True)
+    if not yes:
+        click.confirm(f"take these {len(drifts)} differences as known and correct the counters?", abort=True, err=True)
 
 
 def warehouses(site: Site) -> dict[str, Table]:

@@ -12,7 +12,7 @@ from dataflow.clickhouse.address import ServerAddress
 from dataflow.clickhouse.link import Link, Result, ServerError
 from dataflow.clickhouse.literals import fill
 from dataflow.errors import UserError
-from dataflow.warehouse import Parameter, QueryFailed
+from dataflow.warehouse.interface import Parameter, QueryFailed
 
 PATIENCE_S: Final = 5.0
 """How much longer than the server we wait: it is to say itself that a question took too long."""

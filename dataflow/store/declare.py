@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dataflow.errors import FormatTooNew, NotDeclared
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
+from dataflow.store.memory import check_settings
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
@@ -32,12 +33,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What `apply` did: the new revision, groups it had to mend as (stream, group), readers it could not let go."""
+    """What `apply` did: the new revision, groups it had to mend as (stream, group), readers it could not let go.
+
+    `warnings` are sentences about the server's settings.
+    """
 
     revision: int
     mended: list[tuple[str, str]]
     held: list[Held]
     dropped: list[str]
+    warnings: list[str] = field(default_factory=list)
 
 
 def apply(flow: Flow, redis: Client, connection: str | None = None) -> Applied:
@@ -46,16 +51,17 @@ def apply(flow: Flow, redis: Client, connection: str | None = None) -> Applied:
     With `connection`, the streams of that connection alone: the server is the one that it names.
 
     A reader that the flow dropped is kept, and named in the answer, as long as messages wait for it: only `release`
-    drops messages. Running processes notice the new revision and follow. Raises FormatTooNew, NotDeclared (a key of
-    ours holds something else), ServerAway, OutcomeUnknown (run it again).
+    drops messages. Running processes notice the new revision and follow. Raises FormatTooNew, EvictingServer (nothing
+    was changed), NotDeclared (a key of ours holds something else), ServerAway, OutcomeUnknown (run it again).
     """
     keys = Keys(flow.name)
     check_format(redis, keys)
+    warnings = check_settings(redis)
     names = [stream.name for stream in flow.streams.values() if connection in (None, stream.on)]
     mended = [found for name in names for found in declare(flow, redis, name, create=True)]
     held, dropped = _let_go(flow, redis, keys, names)
     revision = script("applied").run(redis, [keys.applied], [FORMAT, flow.digest, int(time.time() * 1000)])
-    return Applied(revision, mended, held, dropped)
+    return Applied(revision, mended, held, dropped, warnings)
 
 
 def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tuple[str, str]]:
@@ -135,6 +141,7 @@ def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bo
     names = [
         at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups, retry.counts,
         keys.attempts(stream, group), keys.edge(group), keys.edge(group, retry=True),
+        keys.settled(group), keys.settled(group, retry=True),
     ]  # fmt: skip
     answer = script("undeclare").run(redis, names, [group, int(release), stream])
     return 0 if answer[0] == b"OK" else int(answer[1])

@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from dataflow.errors import NotDeclared, StreamFull
+from dataflow.errors import NotDeclared, ServerFull, StreamFull
 from dataflow.store.keys import Keys, StreamKeys
+from dataflow.store.memory import WORKER_MARK, Gauge
 from dataflow.store.packing import packed
 from dataflow.store.redis import Client, call, send
 from dataflow.store.script import script
@@ -94,6 +95,7 @@ class Hop:
         self._targets = [keys.stream(name) for name in targets]
         self._target_names = list(targets)
         self._stream = stream
+        self._gauge = Gauge(redis)
 
     def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
@@ -210,6 +212,19 @@ class Hop:
     def sweep(self, idle_ms: int) -> int:
         """Remove consumers that hold nothing and were not heard of for `idle_ms`. Returns how many."""
         return sum(int(self._run("sweep", [at.stream], [self._group, idle_ms])) for at in self._lanes.values())
+
+    def wait_for_memory(self) -> None:
+        """Raise ServerFull while the server's memory is nearly full and the readers of our targets can empty it."""
+        if self._targets:
+            self._gauge.check_ahead(WORKER_MARK, self._targets)
+
+    def has_memory(self) -> bool:
+        """Whether `wait_for_memory` would let us go on."""
+        try:
+            self.wait_for_memory()
+        except ServerFull:
+            return False
+        return True
 
     def room(self) -> int:
         """The least room of any target, in messages; a large number without targets."""

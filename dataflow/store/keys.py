@@ -7,17 +7,19 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 |---|---|---|
 | `{f}:<stream>` | stream | messages, one entry each, one field per message field |
 | `{f}:<stream>:groups` | hash | the declared readers: group -> frontier (`<id>`: all up to and with it is finished; `(<id>`: all before it) |
-| `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out` |
+| `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out`, `.kept` (settled by an edge, not yet confirmed); `kept` (their sum) |
 | `{f}:<stream>:retry:<group>` | stream | messages of one group that come back to that group only; with `:groups` and `:counts` of its own |
 | `{f}:<stream>:parked:<group>` | zset | messages waiting for their back-off; score = due time in ms |
 | `{f}:<stream>:dead:<group>` | stream | dead letters of one group; with `:counts` of its own |
 | `{f}:<stream>:attempts:<group>` | hash | `<lane>/<entry id>` -> how often an entry was begun alone and not finished |
 | `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on |
 | `{f}:edge:<edge>:retry` | hash | the same for the edge's retry stream |
+| `{f}:edge:<edge>:settled`, `{f}:edge:<edge>:retry:settled` | list | batches that are settled, but not yet confirmed by a target on another server |
 | `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |
 | `{f}:idem:<hash>` | hash | an idempotency record of the door; expires |
 | `{f}:flow` | hash | `format`, `digest`, `revision` of the applied flow |
 | `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
+| `{f}:rebased` | list | JSON of every time that counters were corrected after a loss, the newest first |
 | `{f}:scheduler:<machine>` | hash | lease of the scheduler of a machine: `nonce`, `until_ms`; `tick.<task>` -> its last tick (ms) |
 | `{f}:access:keys` | hash | API keys: id -> JSON {name, scopes, digest of the secret, times, rate} |
 | `{f}:access:rate:<id>` | hash | the token bucket of an API key that has a rate; expires |
@@ -82,6 +84,10 @@ class Keys:
         """State of an edge's lane."""
         return f"{{{self.flow}}}:edge:{edge}" + (":retry" if retry else "")
 
+    def settled(self, edge: str, *, retry: bool = False) -> str:
+        """Batches of an edge's lane that its target may still lose."""
+        return self.edge(edge, retry=retry) + ":settled"
+
     def marker(self, lineage: str) -> str:
         """What a target stream remembers of one lineage."""
         return f"{{{self.flow}}}:marker:{lineage}"
@@ -122,6 +128,11 @@ class Keys:
     def alarms(self) -> str:
         """What an operator should look at."""
         return f"{{{self.flow}}}:alarms"
+
+    @property
+    def rebased(self) -> str:
+        """Who corrected counters after a loss, and which."""
+        return f"{{{self.flow}}}:rebased"
 
     @property
     def live(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,11 @@ CLOCK_SKEW_MS: Final = 5000
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
+ANY: Final = "*"
+"""For the digest of a batch that is not known: of one that was settled before digests were kept."""
+CONFIRM_MS: Final = 3000
+"""After so long a Redis with `appendfsync everysec` has on its disk what it was told."""
+
 
 class LeaseHeld(DataflowError):
     """Another runner works on this edge right now. `holder` is its nonce."""
@@ -40,7 +45,10 @@ class LeaseHeld(DataflowError):
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A batch as it is written down: what it is, which entries, and the verdict (JSON text) on them."""
+    """A batch as it is written down: what it is, which entries, and the verdict (JSON text) on them.
+
+    prev is the digest of the batch before it at the target, "" for none.
+    """
 
     seq: int
     digest: str
@@ -49,6 +57,7 @@ class Frozen:
     count: int
     verdict: str
     frozen_ms: int
+    prev: str = ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,9 @@ class Lease:
 
     `paused` is the reason of a pause, "" for none. Up to and with the entry `bury_to` ("" for none) an operator has
     said that refused rows may be buried however many they are. Of messages born up to `doubt_ms` the source may have
-    forgotten that it sent them: its server was started anew.
+    forgotten that it sent them: its server was started anew. digest is that of the batch settled last, unconfirmed the
+    number of batches that the target may still lose. Of what it has lost, rows in `buried` are in the dead letters
+    already. at_ms is the time of the source's server when the lease was given.
     """
 
     nonce: str
@@ -69,6 +80,10 @@ class Lease:
     bury_to: bytes
     open: Frozen | None
     doubt_ms: int = 0
+    digest: str = ANY
+    unconfirmed: int = 0
+    buried: frozenset[bytes] = frozenset()
+    at_ms: int = 0
 
     def doubts(self, ids: Sequence[bytes], mids: Sequence[bytes]) -> bool:
         """Whether the target may have some of these messages under another identity.
@@ -92,7 +107,7 @@ class Waiting:
 
     count: entries after the position, counted up to the number asked for. age_ms: how long the first of them has been
     there, by the server's clock. open: a batch is frozen and not settled. fresh: the lane never ran. paused: the reason
-    of a pause, "" for none.
+    of a pause, "" for none. confirm_ms: time until the target may be asked to confirm what is settled, None if all is.
     """
 
     count: int
@@ -100,6 +115,18 @@ class Waiting:
     open: bool = False
     fresh: bool = False
     paused: str = ""
+    confirm_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What a target's word led to. unconfirmed: batches that it may still lose. lost: entries that it has lost, which
+    are read again; the lease must be taken anew. behind: it has lost what it had confirmed; nothing was changed.
+    """
+
+    unconfirmed: int = 0
+    lost: int = 0
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +167,7 @@ class Lane:
         self._edge = edge
         self._name = "retry" if retry else "main"
         self._state = keys.edge(edge, retry=retry)
+        self._settled = keys.settled(edge, retry=retry)
         self._at = keys.retry(stream, edge) if retry else keys.stream(stream)
         self._tally = keys.stream(stream).counts
         self._dead = keys.dead(stream, edge)
@@ -165,7 +193,7 @@ class Lane:
             dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
         """
         args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position(), dead_holder, self._stream]
-        answer = script("lease").run(self._redis, [self._state], args)
+        answer = script("lease").run(self._redis, [self._state, self._settled], args)
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())
         if answer[0] == b"ELSEWHERE":
@@ -173,10 +201,11 @@ class Lane:
                 f"edge {self._edge!r} has not let go of stream {answer[1].decode()!r}: let it finish there with the "
                 f"former flow file, or drop what waits there with `dataflow release {self._edge}`"
             )
-        _, lineage, epoch, seq, position, paused, bury_to, *batch, doubt_ms = answer
+        _, lineage, epoch, seq, position, paused, bury_to, last, unconfirmed, now_ms, buried, *batch, doubt_ms = answer
         return Lease(
-            nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch), doubt_ms
-        )
+            nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch), doubt_ms,
+            last.decode(), unconfirmed, frozenset(buried.split()), now_ms,
+        )  # fmt: skip
 
     def extend(self, lease: Lease, lease_ms: int) -> bool:
         """Let the lease last `lease_ms` from now on. False, and nothing was changed, if it is another's by now."""
@@ -207,25 +236,40 @@ class Lane:
         """
         args = [
             lease.epoch, lease.nonce, lease_ms, position, batch.seq, batch.digest, batch.first, batch.last,
-            batch.count, batch.verdict, "" if replaces is None else replaces.seq,
+            batch.count, batch.verdict, "" if replaces is None else replaces.seq, batch.prev,
         ]  # fmt: skip
         answer = script("freeze").run(self._redis, [self._state], args)
         if answer[0] != b"OK":
             raise Fenced(f"edge {self._edge!r}: another runner has moved on; this one stops before sending anything")
-        return Frozen(batch.seq, batch.digest, batch.first, batch.last, batch.count, batch.verdict, answer[1])
+        return replace(batch, frozen_ms=answer[1])
 
-    def settle(self, lease: Lease, lease_ms: int, batch: Frozen, written: int, refused: Sequence[Refused]) -> int:
+    def settle(
+        self,
+        lease: Lease,
+        lease_ms: int,
+        batch: Frozen,
+        written: int,
+        refused: Sequence[Refused],
+        *,
+        keep: bool = False,
+        buried: int = 0,
+    ) -> int:
         """The target has it: move the position, bury refused rows, trim. Returns entries deleted at the source.
+
+        Args:
+            keep: the target is another server, which may lose the batch: delete nothing before `confirm`.
+            buried: entries of the batch that were in the dead letters before.
 
         Raises Fenced (another runner has moved on, nothing changed), StreamFull (the dead letters are full),
         NotDeclared (the edge's group or its dead letters are not declared).
         """
         keys = [
             self._state, self._at.stream, self._at.groups, self._at.counts, self._tally,
-            self._dead.stream, self._dead.counts,
+            self._dead.stream, self._dead.counts, self._settled,
         ]  # fmt: skip
         args: list[Any] = [
             lease.epoch, lease.nonce, lease_ms, batch.seq, batch.digest, self._edge, written, self._name,
+            int(keep), buried,
         ]  # fmt: skip
         for row in refused:
             args += (row.id, row.error)
@@ -240,6 +284,30 @@ class Lane:
         if answer[0] != b"OK":
             raise Fenced(f"edge {self._edge!r}: another runner has settled batch {batch.seq}")
         return int(answer[1])
+
+    def confirm(
+        self, lease: Lease, run_id: str, seq: int, digest: str, asked_ms: int, wait_ms: int = CONFIRM_MS
+    ) -> Confirmed:
+        """Take a target's word for what it has: delete what it cannot lose any more, go back to what it has.
+
+        Args:
+            run_id, seq, digest: of the process that answered, and the last batch that it has.
+            asked_ms: a time of the source's server before the target was asked.
+            wait_ms: how long a server needs to store what it was told.
+
+        Raises Fenced (another runner has moved on, nothing changed), NotDeclared (the edge's group is gone).
+        """
+        keys = [self._state, self._at.stream, self._at.groups, self._at.counts, self._tally, self._settled]
+        args = [lease.epoch, lease.nonce, self._edge, run_id, seq, digest, asked_ms, wait_ms]
+        try:
+            answer = script("confirm").run(self._redis, keys, args)
+        except ResponseError as error:
+            raise self._refusal(error) from error
+        if answer[0] == b"FENCED":
+            raise Fenced(f"edge {self._edge!r}: another runner has moved on")
+        if answer[0] == b"OK":
+            return Confirmed(unconfirmed=answer[1])
+        return Confirmed(behind=True) if answer[0] == b"BEHIND" else Confirmed(lost=answer[1])
 
     def pause(self, reason: str) -> None:
         """Stop the edge until someone resumes it; the reason is shown by `dataflow status`."""
@@ -266,9 +334,10 @@ class Lane:
 
     def waiting(self, count: int) -> Waiting:
         """What there is to do, without taking the lease. Entries are counted up to `count`."""
-        answer = script("waiting").run(self._redis, [self._state, self._at.stream], [count])
-        found, age_ms, open_, fresh, paused = answer
-        return Waiting(found, age_ms, bool(open_), bool(fresh), paused.decode())
+        keys = [self._state, self._at.stream, self._settled]
+        found, age_ms, open_, fresh, paused, confirm_ms = script("waiting").run(self._redis, keys, [count, CONFIRM_MS])
+        due_ms = None if confirm_ms < 0 else confirm_ms
+        return Waiting(found, age_ms, bool(open_), bool(fresh), paused.decode(), due_ms)
 
     def state(self) -> tuple[str, int]:
         """(lineage, last settled seq) of the lane; ("", 0) if it never ran."""
@@ -303,7 +372,7 @@ class Lane:
 
 
 def _frozen(batch: Sequence[bytes]) -> Frozen | None:
-    seq, digest_, first, last, count, verdict, frozen_ms = batch
+    seq, digest_, first, last, count, verdict, frozen_ms, prev = batch
     if not seq:
         return None
-    return Frozen(int(seq), digest_.decode(), first, last, int(count), verdict.decode(), int(frozen_ms))
+    return Frozen(int(seq), digest_.decode(), first, last, int(count), verdict.decode(), int(frozen_ms), prev.decode())

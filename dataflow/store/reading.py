@@ -44,6 +44,11 @@ class Books:
         return self.counts.get("removed", 0)
 
     @property
+    def depth(self) -> int:
+        """Entries that someone needs: without those that an edge has settled and keeps for a while."""
+        return max(0, self.length - self.counts.get("kept", 0))
+
+    @property
     def ever_added(self) -> int:
         """Entries it ever got: by Redis' count, else what was counted when written or, with other writers, found."""
         if self.added is not None:
@@ -276,14 +281,15 @@ def _group(name: str, part: list[Any], books: Books) -> GroupView:
         retry, retry_exists, retry_undelivered, retry_pending, parked, due, dead,
     ) = part  # fmt: skip
     count = books.counts.get
+    back = _books(retry)
     view = GroupView(
         name=name,
         declared=frontier != b"",
         exists=bool(exists),
         joined=count(f"{name}.joined", 0),
-        undelivered=undelivered,
+        undelivered=_without(undelivered, count(f"{name}.kept", 0)),
         pending=pending,
-        retry_undelivered=retry_undelivered,
+        retry_undelivered=_without(retry_undelivered, back.counts.get(f"{name}.kept", 0)),
         retry_pending=retry_pending,
         parked=parked,
         next_due_ms=int(float(due)) if due else None,
@@ -294,7 +300,7 @@ def _group(name: str, part: list[Any], books: Books) -> GroupView:
         lost=count(f"{name}.lost", 0),
         out=count(f"{name}.out", 0),
         last_delivered=last.decode(),
-        retry=_books(retry),
+        retry=back,
         retry_exists=bool(retry_exists),
         dead_letters=_books(dead),
     )
@@ -303,10 +309,15 @@ def _group(name: str, part: list[Any], books: Books) -> GroupView:
     return _by_the_books(view, books)
 
 
+def _without(undelivered: int, kept: int) -> int:
+    """Undelivered messages without those that an edge has settled and keeps; -1, not known, stays so."""
+    return undelivered if undelivered < 0 else max(0, undelivered - kept)
+
+
 def _by_the_books(view: GroupView, books: Books) -> GroupView:
     """What is undelivered where it is too much to be counted and Redis does not tell: what the counters leave."""
     if view.retry_undelivered < 0:
-        view = replace(view, retry_undelivered=view.retry.length - view.retry_pending)
+        view = replace(view, retry_undelivered=view.retry.depth - view.retry_pending)
     if view.undelivered < 0:
         rest = books.ever_added - view.joined - (view.waiting - view.undelivered) - view.finished
         view = replace(view, undelivered=max(0, rest))

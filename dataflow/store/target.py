@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dataflow.errors import BatchConflict, Fenced, TargetBehind
 from dataflow.store.door import refusal
 from dataflow.store.keys import Keys
+from dataflow.store.lane import ANY
 from dataflow.store.packing import packed
 from dataflow.store.redis import Client
 from dataflow.store.script import script
@@ -18,11 +19,15 @@ MAX_MESSAGES = 500
 
 
 class Known(NamedTuple):
-    """What a target remembers of a lineage: the last batch applied, and the epoch seen before ours."""
+    """What a target remembers of a lineage: the last batch applied, and the epoch seen before ours.
+
+    run_id names the process of the server, so that a restart is noticed; "" if the source is on the same server.
+    """
 
     seq: int
     digest: str
     epoch: int
+    run_id: str = ""
 
 
 class StreamTarget:
@@ -33,6 +38,7 @@ class StreamTarget:
         self._keys = keys
         self._writer = writer
         self._names = list(streams)
+        self._lanes = [keys.edge(writer), keys.edge(writer, retry=True)]
         self._targets: list[str] = []
         for name in streams:
             at = keys.stream(name)
@@ -43,10 +49,11 @@ class StreamTarget:
 
         Raises Fenced when a higher epoch was here; nothing was changed.
         """
-        answer = script("handshake").run(self._redis, [self._keys.marker(lineage)], [epoch])
+        names = [self._keys.marker(lineage), *self._lanes]
+        answer = script("handshake").run(self._redis, names, [epoch, lineage])
         if answer[0] != b"OK":
             raise Fenced(f"edge {self._writer!r}: the target has seen epoch {answer[1]}, ours is {epoch}", answer[1])
-        return Known(answer[1], answer[3].decode(), answer[2])
+        return Known(answer[1], answer[3].decode(), answer[2], answer[4].decode())
 
     def adopt(self, lineage: str, seq: int) -> int:
         """Take the source's word for it that batches up to `seq` were applied. Returns how many the target lacks.
@@ -63,19 +70,20 @@ class StreamTarget:
         digest: str,
         ids: Sequence[bytes],
         messages: Sequence[tuple[int, list[bytes]]],
+        prev: str = ANY,
     ) -> bool:
         """Apply a batch: all messages as (target number from 0, complete fields), or none. True if it was new.
 
         Args:
             ids: source entries that are at the target once this batch is: those placed now, and those that were there.
+            prev: digest of the batch before it.
 
         Raises:
             StreamFull, NotDeclared, Fenced, TargetBehind, BatchConflict: nothing was written.
             OutcomeUnknown: repeat the same call.
         """
-        args = [epoch, seq, digest, self._writer, _packed(ids), *packed(messages)]
-        lanes = [self._keys.edge(self._writer), self._keys.edge(self._writer, retry=True)]
-        answer = script("place").run(self._redis, [self._keys.marker(lineage), *lanes, *self._targets], args)
+        args = [epoch, seq, digest, self._writer, _packed(ids), prev, *packed(messages)]
+        answer = script("place").run(self._redis, [self._keys.marker(lineage), *self._lanes, *self._targets], args)
         kind = answer[0]
         if kind in (b"OK", b"APPLIED"):
             return bool(kind == b"OK")
@@ -84,13 +92,13 @@ class StreamTarget:
         if kind == b"GAP":
             raise TargetBehind(
                 f"edge {self._writer!r}: the target remembers batch {answer[1]} as the last, the source sends {seq}: "
-                "the target has lost batches that were settled (restored from an older copy?)"
+                "the target does not have the batch before it (restored from an older copy?)"
             )
         if kind == b"CONFLICT":
-            known = [id_ for packed in answer[2:] for id_ in _unpacked(packed)]
+            known = [id_ for packed in answer[3:] for id_ in _unpacked(packed)]
             raise BatchConflict(
                 f"edge {self._writer!r}: the target has another batch {seq}; the source must have lost its last writes",
-                known, answer[1],
+                known, answer[1], answer[2].decode(),
             )  # fmt: skip
         raise refusal(answer, self._names)
 

@@ -358,6 +358,13 @@ class MemoryHop:
         """Remove consumers that hold nothing: the double keeps none. Returns 0."""
         return 0
 
+    def wait_for_memory(self) -> None:
+        """Memory is never short here."""
+
+    def has_memory(self) -> bool:
+        """It is not."""
+        return True
+
     def room(self) -> int:
         """The least room of any target, in messages; a large number without targets."""
         streams = [self._memory.at(keys) for _, keys in self._targets]

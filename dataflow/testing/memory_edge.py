@@ -10,7 +10,7 @@ from typing import NoReturn
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
 from dataflow.store.hop import Dead
 from dataflow.store.keys import Keys
-from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, Waiting
+from dataflow.store.lane import ANY, Frozen, Lease, LeaseHeld, Refused, Waiting
 from dataflow.store.target import Known
 from dataflow.testing.memory import ZERO, Id, Memory, Stream, check_room, dead_fields, id_of, text_of
 
@@ -31,6 +31,7 @@ class _State:
     open: Frozen | None = None
     frozen: int = 0
     settled: int = 0
+    digest: str = ""
 
 
 @dataclass(slots=True)
@@ -81,7 +82,7 @@ class MemoryLane:
         state.nonce, state.until_ms = nonce, self._memory.now_ms() + lease_ms
         return Lease(
             nonce, state.epoch, state.lineage, state.seq, state.position, self._pause.reason, self._pause.bury_to,
-            state.open,
+            state.open, digest=state.digest, at_ms=self._memory.now_ms(),
         )  # fmt: skip
 
     def extend(self, lease: Lease, lease_ms: int) -> bool:
@@ -123,8 +124,21 @@ class MemoryLane:
         state.until_ms = self._memory.now_ms() + lease_ms
         return state.open
 
-    def settle(self, lease: Lease, lease_ms: int, batch: Frozen, written: int, refused: Sequence[Refused]) -> int:
-        """The target has it: move the position, bury refused rows, trim. Returns entries deleted at the source."""
+    def settle(
+        self,
+        lease: Lease,
+        lease_ms: int,
+        batch: Frozen,
+        written: int,
+        refused: Sequence[Refused],
+        *,
+        keep: bool = False,
+        buried: int = 0,
+    ) -> int:
+        """The target has it: move the position, bury refused rows, trim. Returns entries deleted at the source.
+
+        One memory is source and target: nothing is ever kept for the target to confirm.
+        """
         state = self._held(lease)
         if state is None or state.open is None or (state.open.seq, state.open.digest) != (batch.seq, batch.digest):
             raise Fenced(f"edge {self._edge!r}: another runner has settled batch {batch.seq}")
@@ -138,7 +152,7 @@ class MemoryLane:
             dead.append(letter, self._edge, self._memory.now_ms())
         self._count(state.open.count - len(refused), written, len(refused))
         state.settled += state.open.count
-        state.position, state.seq, state.open = batch.last, batch.seq, None
+        state.position, state.seq, state.digest, state.open = batch.last, batch.seq, batch.digest, None
         state.until_ms = self._memory.now_ms() + lease_ms
         self._here.groups[self._edge].last = id_of(batch.last)
         return self._here.advance(self._edge)
@@ -238,6 +252,7 @@ class MemoryTarget:
         digest: str,
         ids: Sequence[bytes],
         messages: Sequence[tuple[int, list[bytes]]],
+        prev: str = ANY,
     ) -> bool:
         """Apply a batch: all messages, or none. True if it was new."""
         marker = self._marker(lineage)
@@ -245,7 +260,8 @@ class MemoryTarget:
             raise Fenced(f"edge {self._writer!r}: a newer runner is at work; nothing was written", marker.epoch)
         if (seq, digest) == (marker.seq, marker.digest):
             return False
-        if seq != marker.seq + 1:
+        follows = prev in (ANY, marker.digest) or (marker.seq > 0 and not marker.digest)
+        if seq != marker.seq + 1 or not follows:
             self._refuse(marker, seq)
         for number, wanted in Counter(target for target, _ in messages).items():
             check_room(self._names[number], self._stream(number), wanted)
@@ -258,12 +274,14 @@ class MemoryTarget:
         return True
 
     def _refuse(self, marker: _Marker, seq: int) -> NoReturn:
-        if seq > marker.seq + 1:
+        if seq > marker.seq:
             raise TargetBehind(
                 f"edge {self._writer!r}: the target remembers batch {marker.seq} as the last, the source sends {seq}"
             )
         known = [id_ for _, ids in marker.placed.values() for id_ in ids]
-        raise BatchConflict(f"edge {self._writer!r}: the target has another batch {seq}", known, marker.seq)
+        raise BatchConflict(
+            f"edge {self._writer!r}: the target has another batch {seq}", known, marker.seq, marker.digest
+        )
 
     def _marker(self, lineage: str) -> _Marker:
         marker: _Marker = self._memory.markers.setdefault(self._keys.marker(lineage), _Marker())

@@ -14,6 +14,7 @@ from dataflow.faults import show
 from dataflow.flow.spec import Edge, Flow, Route
 from dataflow.message import MAX_FIELDS, MID, PATH, Codec, child_id, extend_path
 from dataflow.store.keys import Keys
+from dataflow.store.memory import EDGE_MARK, Gauge
 from dataflow.store.redis import Client
 from dataflow.store.target import StreamTarget
 from sync.sink import Batch, Marker, Mode, Prepared, Refusal, Row, Verdict
@@ -41,6 +42,8 @@ class StreamSink:
         self._choose = _chooser(edge, self._streams)
         self._judges = [_judge(flow, name) for name in self._streams]
         self._takes_all = edge.route is None and flow.streams[self._streams[0]].schema is None
+        self._gauge = Gauge(redis)
+        self._at = [self._keys.stream(name) for name in self._streams]
         self._target = StreamTarget(redis, self._keys, edge.name, self._streams)
 
     @property
@@ -57,11 +60,16 @@ class StreamSink:
     def handshake(self, lineage: str, epoch: int) -> Marker:
         """Shut out runners with a lower epoch; see Sink."""
         known = self._target.handshake(lineage, epoch)
-        return Marker(known.seq, known.epoch, known.digest)
+        return Marker(known.seq, known.epoch, known.digest, known.run_id)
 
     def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
-        """Choose the target of each row and refuse what fits none. The payload is (row index, target number) pairs."""
-        verdict = verdict or self._decide(rows)
+        """Choose the target of each row and refuse what fits none. The payload is (row index, target number) pairs.
+
+        Nothing new is begun while the target's memory is short: raises ServerFull.
+        """
+        if verdict is None:
+            self._gauge.check_ahead(EDGE_MARK, self._at)
+            verdict = self._decide(rows)
         targets = verdict.extra["to"]
         chosen = [targets] * len(rows) if isinstance(targets, int) else targets
         left_out = verdict.refused.keys() | verdict.skip
@@ -74,7 +82,7 @@ class StreamSink:
         messages = [(target, forward(batch.rows[index])) for index, target in prepared.payload]
         there = [id_ for index, id_ in enumerate(batch.ids) if index not in verdict.refused]
         target = self._target_of(verdict.extra["streams"])
-        target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages)
+        target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages, batch.prev)
         return len(messages)
 
     def _decide(self, rows: Sequence[Row]) -> Verdict:

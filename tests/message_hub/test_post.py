@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from dataflow.flow.load import loads
 from dataflow.ids import mid_time_ms
+from dataflow.store.memory import read_memory
 from dataflow.store.redis import call, connect
 from dataflow.testing.servers import RedisServer
 from message_hub.live_net import LiveNet
@@ -264,6 +265,27 @@ def test_redis_at_its_memory_limit_refuses_without_storing() -> None:
             stored += 1
         assert refusal(answer, 429)["outcome"] == "not_stored"
         assert hub.depth("free.stream_in") == stored > 0
+
+
+def test_the_door_closes_before_the_memory_of_redis_is_full(own_redis: RedisServer) -> None:
+    """What is inside needs room to get out; a request that was stored before is still answered as it was."""
+    hub = Hub(own_redis.url)
+    assert hub.post([message()], Idempotency_Key="k").status_code == 202
+    used = read_memory(hub.redis).used
+    call(hub.redis, "CONFIG", "SET", "maxmemory", int(used / 0.75))
+    closed = Hub(own_redis.url)
+    answer = closed.post([message()])
+    assert refusal(answer, 429)["outcome"] == "not_stored"
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "of its memory limit" in (answer.json or {})["msg"]
+    again = closed.post([message()], Idempotency_Key="k")
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (202, "true")
+    ready = closed.client.get("/readyz")
+    assert ready.status_code == 200
+    assert (ready.json or {})["data"]["memory"]["main"]["door"] == "closed"
+    call(hub.redis, "CONFIG", "SET", "maxmemory", int(used / 0.5))
+    assert Hub(own_redis.url).post([message()]).status_code == 202
+    assert hub.depth() == 2
 
 
 def test_a_flow_that_is_not_applied_is_told(hub: Hub) -> None:

@@ -7,7 +7,9 @@ bounds of a `Setting`, and returns the shortest way to a world where a message i
 Time does not exist here: a lease may run out at any moment, a runner may die or be forgotten at any moment, a packet
 may arrive at any later moment or never. That covers every timing.
 
-What the model takes as one step is one script in the program: `lease`, `freeze`, `settle`, `handshake`, `place`.
+What the model takes as one step is one script in the program: `lease`, `freeze`, `settle`, `handshake`, `place`,
+`confirm`. That a target keeps what it has had for some seconds is the one thing known of time: what is in all former
+states that a cut may bring back is safe.
 `Rules` are the protocol's; turning one off shows what it is for.
 """
 
@@ -32,6 +34,8 @@ class Rules:
     far: it does so for everything that the target remembers, not only for the batch in hand.
     fenced: the target refuses a runner when a newer one has shaken hands.
     epoch_free: the epoch of the lease is no part of the identity.
+    chained: a batch names the digest of the one before it, and the target takes it after that one only.
+    confirmed: what was settled is kept at the source until the target can no longer lose it.
     """
 
     frozen: bool = True
@@ -41,6 +45,8 @@ class Rules:
     far: bool = True
     fenced: bool = True
     epoch_free: bool = True
+    chained: bool = True
+    confirmed: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Setting:
 
     target: `marker` is a stream with its marker, which applies a batch in one step. `readback` is a table that keeps no
     marker: a batch that may be there is looked up and the rest inserted, in two steps.
+    noticed_is_not_enough: a message that is lost is a fault even where the next batch would be refused.
     """
 
     messages: int = 3
@@ -59,14 +66,19 @@ class Setting:
     target_cuts: int = 0
     forgets: int = 4
     target: Literal["marker", "readback"] = "marker"
+    noticed_is_not_enough: bool = False
+
+
+Identity = tuple[object, ...]
 
 
 class Batch(NamedTuple):
-    """A batch as it is written down. `again`: it may have been sent before."""
+    """A batch as it is written down. `prev` is the identity of the one before it."""
 
     seq: int
     ids: Ids
     skip: Ids = ()
+    prev: Identity = ()
 
     @property
     def sent(self) -> Ids:
@@ -74,8 +86,17 @@ class Batch(NamedTuple):
         return tuple(id_ for id_ in self.ids if id_ not in self.skip)
 
 
+class Done(NamedTuple):
+    """A batch that is settled: its number and identity, and the position after it."""
+
+    seq: int = 0
+    identity: Identity = ()
+    pos: int = 0
+
+
 class Source(NamedTuple):
-    """The stream and the lane. `last` is the newest message it ever held."""
+    """The stream and the lane. `last` is the newest message it ever held; `tail` what was settled last. `sure` is the
+    batch up to which all is confirmed and deleted, `held` what was settled after it."""
 
     entries: Ids
     last: int = 0
@@ -84,6 +105,9 @@ class Source(NamedTuple):
     seq: int = 0
     pos: int = 0
     open: Batch | None = None
+    tail: Identity = ()
+    sure: Done = Done()
+    held: tuple[Done, ...] = ()
 
 
 class Target(NamedTuple):
@@ -92,7 +116,7 @@ class Target(NamedTuple):
     placed: Ids = ()
     epoch: int = 0
     seq: int = 0
-    last: tuple[object, ...] = ()
+    last: Identity = ()
     known: frozenset[int] = frozenset()
 
 
@@ -103,7 +127,7 @@ class Packet(NamedTuple):
     batch: Batch
 
 
-State = Literal["idle", "leased", "ready", "read", "frozen", "looked", "placed", "conflict"]
+State = Literal["idle", "leased", "ready", "asked", "read", "frozen", "looked", "placed", "conflict"]
 
 
 class Runner(NamedTuple):
@@ -117,6 +141,8 @@ class Runner(NamedTuple):
     fresh: bool = False
     known: frozenset[int] = frozenset()
     last_seq: int = 0
+    last: Identity = ()
+    safe: int = 0
 
 
 class World(NamedTuple):
@@ -137,6 +163,7 @@ class World(NamedTuple):
 
 
 Step = tuple[str, World]
+Answer = tuple[str, int, frozenset[int]]
 
 
 class Model:
@@ -157,9 +184,16 @@ class Model:
             return "doubled"
         there = {*placed, *world.source.entries, *world.undone}
         lost = [id_ for id_ in range(1, world.next_id) if id_ not in there]
-        if lost and world.source.seq <= world.target.seq:
-            return "lost"  # with the source ahead, the next batch is refused as a gap: the loss is noticed
+        if lost and (self.setting.noticed_is_not_enough or not self._is_noticed(world)):
+            return "lost"
         return None
+
+    def _is_noticed(self, world: World) -> bool:
+        """Whether the next batch would be refused: the source is ahead, or the target's last batch is another."""
+        source, target = world.source, world.target
+        if source.seq > target.seq:
+            return True
+        return self.rules.chained and source.seq == target.seq and source.tail != target.last
 
     def steps(self, world: World) -> Iterator[Step]:
         """Everything that can happen next."""
@@ -197,12 +231,12 @@ class Model:
             gone = world._replace(target=target, target_past=(), target_cuts=world.target_cuts + 1)
             yield f"the target forgets {ago} writes", gone
 
-    def _identity(self, packet: Packet) -> tuple[object, ...]:
+    def _identity(self, packet: Packet) -> Identity:
         batch = packet.batch
         content = (batch.ids, batch.skip) if self.rules.digested else ()
         return (batch.seq, content) if self.rules.epoch_free else (packet.epoch, batch.seq, content)
 
-    def _place(self, target: Target, packet: Packet) -> tuple[Target, tuple[str, int, frozenset[int]]]:
+    def _place(self, target: Target, packet: Packet) -> tuple[Target, Answer]:
         """place.lua, or an INSERT."""
         if self.rules.fenced and packet.epoch < target.epoch:
             return target, ("fenced", target.epoch, frozenset())
@@ -214,7 +248,7 @@ class Model:
         renewed = not self.rules.epoch_free and packet.epoch > target.epoch
         if batch.seq <= target.seq and not renewed:
             return target, ("conflict", target.seq, target.known)
-        if batch.seq > target.seq + 1:
+        if batch.seq > target.seq + 1 or (self.rules.chained and batch.prev != target.last):
             return target, ("gap", target.seq, frozenset())
         placed = (*target.placed, *batch.sent)
         known = target.known | set(batch.ids)
@@ -264,8 +298,39 @@ class Model:
     def _when_ready(self, world: World, at: int, runner: Runner) -> Iterator[Step]:
         rest = [id_ for id_ in world.source.entries if id_ > runner.lease.pos]
         for size in range(1, min(self.setting.batch, len(rest)) + 1):
-            batch = Batch(runner.lease.seq + 1, tuple(rest[:size]))
+            batch = Batch(runner.lease.seq + 1, tuple(rest[:size]), prev=self._prev(runner.lease.tail))
             yield f"reads {batch.ids}", _with(world, at, runner._replace(state="read", batch=batch))
+        if self._holds and runner.lease.held:
+            yield self._look(world, at, runner)
+
+    @property
+    def _holds(self) -> bool:
+        return self.rules.confirmed and self.setting.target == "marker"
+
+    def _prev(self, tail: Identity) -> Identity:
+        return tail if self.rules.chained and self.setting.target == "marker" else ()
+
+    def _look(self, world: World, at: int, runner: Runner) -> Step:
+        """Asks the target what it has, and what of that it will keep whatever happens."""
+        target = world.target
+        if runner.epoch < target.epoch:
+            return "is refused a look", _with(world, at, Runner())
+        safe = min([target.seq, *(past.seq for past in world.target_past)])
+        seen = runner._replace(state="asked", last_seq=target.seq, last=target.last, safe=safe)
+        fenced = self._write_target(world, target._replace(epoch=runner.epoch))
+        return "looks", _with(fenced if fenced.target != target else world, at, seen)
+
+    def _when_asked(self, world: World, at: int, runner: Runner) -> Iterator[Step]:
+        """confirm.lua"""
+        source = world.source
+        if not self._owns(world, runner):
+            yield "is refused to confirm", _with(world, at, Runner())
+            return
+        label, changed = _confirmed(source, runner)
+        after = self._write_source(world, changed) if changed != source else world
+        # nothing of what it has seen is believed any longer
+        following = Runner() if changed.open else Runner("ready", runner.owner, runner.epoch, changed)
+        yield label, _with(after, at, following)
 
     def _owns(self, world: World, runner: Runner) -> bool:
         return (world.source.epoch, world.source.owner) == (runner.epoch, runner.owner)
@@ -303,8 +368,11 @@ class Model:
             yield f"{label}, reply lost", _with(placed, at, Runner())
             yield label, _with(placed, at, runner._replace(state="placed", fresh=False))
         elif kind == "conflict":
-            state = runner._replace(state="conflict", known=known, last_seq=seq)
+            state = runner._replace(state="conflict", known=known, last_seq=seq, last=world.target.last)
             yield label, _with(placed, at, state)
+        elif kind == "gap" and self._holds and world.source.held:
+            yield label, _with(placed, at, Runner())
+            yield self._look(world, at, runner)
         else:
             yield label, _with(placed, at, Runner())
 
@@ -319,7 +387,8 @@ class Model:
         if self.rules.far:
             last = max({last, *known})
         ids = tuple(id_ for id_ in source.entries if source.pos < id_ <= last)
-        anew = Batch(runner.last_seq + 1, ids, tuple(id_ for id_ in ids if id_ in known))
+        skip = tuple(id_ for id_ in ids if id_ in known)
+        anew = Batch(runner.last_seq + 1, ids, skip, self._prev(runner.last))
         frozen = self._write_source(world, source._replace(open=anew))
         yield f"freezes anew {anew}", _with(frozen, at, runner._replace(state="frozen", batch=anew, fresh=True))
 
@@ -333,10 +402,37 @@ class Model:
             yield "is refused to settle", _with(world, at, Runner())
             return
         last = max(batch.ids, default=source.pos)
-        rest = tuple(id_ for id_ in source.entries if id_ > last)
-        settled = source._replace(entries=rest, seq=batch.seq, pos=last, open=None)
+        tail = self._identity(Packet(runner.epoch, batch))
+        done = Done(batch.seq, tail, last)
+        settled = source._replace(seq=batch.seq, pos=last, open=None, tail=tail, held=(*source.held, done))
+        if not self._holds:
+            settled = _deleted(settled, done)
         after = runner._replace(state="ready", batch=None, lease=settled, fresh=False)
         yield f"settles {batch.ids}", _with(self._write_source(world, settled), at, after)
+
+
+def _deleted(source: Source, sure: Done) -> Source:
+    """What is confirmed is deleted."""
+    rest = tuple(id_ for id_ in source.entries if id_ > sure.pos)
+    return source._replace(entries=rest, sure=sure, held=tuple(done for done in source.held if done.seq > sure.seq))
+
+
+def _confirmed(source: Source, seen: Runner) -> tuple[str, Source]:
+    """What a source makes of what its target has: it deletes what is safe, or goes back to what is there."""
+    marker = (seen.last_seq, seen.last)
+    has_all = marker == (source.seq, source.tail) or seen.last_seq > source.seq
+    if has_all:
+        safe = [done for done in source.held if done.seq <= seen.safe]
+        return "confirms", _deleted(source, safe[-1]) if safe else source
+    for at, done in enumerate((source.sure, *source.held)):
+        if marker == (done.seq, done.identity):
+            back = source._replace(seq=done.seq, pos=done.pos, tail=done.identity, open=None, held=source.held[:at])
+            return f"goes back to {done.pos}", back
+    if seen.last_seq <= source.sure.seq:
+        return "pauses", source
+    # another batch is there: the next one will be refused, and what the target knows will be skipped
+    back = source._replace(seq=seen.last_seq - 1, pos=source.sure.pos, tail=(), open=None, held=())
+    return "goes back to what is sure", back
 
 
 def _with(world: World, at: int, runner: Runner) -> World:

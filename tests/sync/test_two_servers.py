@@ -13,6 +13,7 @@ import pytest
 
 from dataflow.audit import audit, is_clean
 from dataflow.cli import run as command
+from dataflow.errors import StreamFull
 from dataflow.status import gather
 from dataflow.store.alarms import alarms
 from dataflow.store.redis import call
@@ -156,20 +157,82 @@ class TestTarget:
         assert lab.run().state == "empty"
         lab.each_once()
 
-    def test_one_that_lost_what_it_had_acknowledged_pauses_the_edge(self, lab: TwoServers, far: RedisServer) -> None:
+    @pytest.mark.parametrize("batches", [None, 1])
+    @pytest.mark.parametrize("living", [True, False], ids=["runner lives", "new runner"])
+    def test_one_that_lost_what_it_had_acknowledged_gets_it_again(
+        self, lab: TwoServers, far: RedisServer, living: bool, batches: int | None
+    ) -> None:
+        """Its append-only file is cut after the first batch; the source has settled all of them."""
+        runner = lab.runner()
+        lab.fill(10)
+        assert runner.run().state == "empty"
+        kept = _aof(far).stat().st_size
+        lab.fill(20)
+        runner.run(batches)
+        lab.books_balance()
+        self.cut(far, kept)
+        lab.fill(5)
+        if not living:
+            runner.leave()
+            runner = lab.runner()
+        until(lambda: runner.run().state == "empty")
+        lab.each_once()
+        assert alarms(lab.redis, lab.keys) == []
+        runner.leave()
+        assert lab.confirm() == 0
+        assert lab.entries("a.stream_in", lab.redis) == []
+        lab.books_balance()
+
+    def test_what_was_refused_is_not_buried_twice(self, lab: TwoServers, far: RedisServer) -> None:
+        lab.fill(3)
+        assert lab.run().state == "empty"
+        kept = _aof(far).stat().st_size
+        lab.fill(2, n="many")
+        lab.fill(25)
+        assert lab.run().dead == 2
+        self.cut(far, kept)
+        lab.fill(1, n="much")
+        run = lab.run()
+        assert (run.state, run.dead, run.written) == ("empty", 1, 25)
+        assert lab.arrived() == [f"m{n}" for n in [*range(3), *range(5, 30)]]
+        assert [letter["_mid"] for letter in lab.dead()] == ["m3", "m4", "m30"]
+        lab.books_balance()
+        assert lab.confirm() == 0
+        lab.books_balance()
+        assert "buried" not in lab.lane_state()
+
+    def test_what_it_has_had_for_seconds_is_deleted_at_the_source(self, lab: TwoServers) -> None:
+        lab.fill(25)
+        runner = lab.runner()
+        assert runner.run().state == "empty"
+        assert len(lab.entries("a.stream_in", lab.redis)) == 25
+        until(lambda: runner.run().state == "empty" and not lab.entries("a.stream_in", lab.redis))
+        lab.each_once()
+        held = lab.source().waiting(1)
+        assert (held.count, held.confirm_ms) == (0, None)
+
+    def test_what_is_kept_takes_no_room(self, lab: TwoServers) -> None:
+        call(lab.redis, "HSET", lab.keys.stream("a.stream_in").counts, "max_len", 20)
+        for _ in range(3):
+            lab.fill(20)
+            lab.run()
+        with pytest.raises(StreamFull):
+            lab.fill(21)
+        lab.filled = 60
+        lab.each_once()
+
+    def test_one_that_lost_what_was_confirmed_pauses_the_edge(self, lab: TwoServers, far: RedisServer) -> None:
         lab.fill(10)
         assert lab.run().state == "empty"
         kept = _aof(far).stat().st_size
         lab.fill(20)
         assert lab.run().state == "empty"
-        far.kill()
-        with _aof(far).open("r+b") as file:
-            file.truncate(kept)
-        far.start()
+        assert lab.confirm() == 0
+        self.cut(far, kept)
         lab.fill(5)
         run = lab.run()
         assert run.state == "paused"
-        assert "the target has lost batches that were settled" in run.error
+        assert "the target does not have the batch before it" in run.error
         (alarm,) = alarms(lab.redis, lab.keys)
         assert (alarm.kind, alarm.subject) == (PAUSED, "move")
         assert lab.waiting() == 5
@@ -181,6 +244,14 @@ class TestTarget:
         found = audit(lab.flow, {"near": lab.redis, "far": lab.target}, {})
         drifts = {(one.check, one.subject, one.drift) for one in found if one.state == "drift"}
         assert drifts == {("writer", "move", 20)}, "what is gone is not forgotten"
+
+    @staticmethod
+    def cut(server: RedisServer, size: int) -> None:
+        """The machine loses power: what was appended last never reached the disk."""
+        server.kill()
+        with _aof(server).open("r+b") as file:
+            file.truncate(size)
+        server.start()
 
     def test_a_full_stream(self, lab: TwoServers) -> None:
         lab.fill(1005)

@@ -4,6 +4,7 @@
 -- KEYS  1 lane
 -- ARGV  1 epoch  2 nonce  3 lease (ms)  4 position that was read from  5 seq  6 digest  7 first id  8 last id
 --       9 count  10 verdict  11 '' or the open seq that this replaces
+--       12 digest of the batch before it at the target
 -- Gives {'OK', frozen_ms} | {'FENCED'} | {'MOVED'} (another batch is open, or the position is another)
 local lane = KEYS[1]
 local state = redis.call('HMGET', lane, 'epoch', 'nonce', 'position', 'open_seq', 'open_count')
@@ -13,6 +14,6 @@ if state[3] ~= ARGV[4] or (state[4] or '') ~= ARGV[11] then return {'MOVED'} end
 local now = now_ms()
 permit(lane)
 redis.call('HSET', lane, 'open_seq', ARGV[5], 'open_digest', ARGV[6], 'open_first', ARGV[7], 'open_last', ARGV[8],
-  'open_count', ARGV[9], 'open_verdict', ARGV[10], 'open_frozen_ms', now, 'until_ms', now + tonumber(ARGV[3]))
+  'open_count', ARGV[9], 'open_verdict', ARGV[10], 'open_prev', ARGV[12], 'open_frozen_ms', now, 'until_ms', now + tonumber(ARGV[3]))
 redis.call('HINCRBY', lane, 'frozen', tonumber(ARGV[9]) - tonumber(state[5] or '0'))
 return {'OK', now}

@@ -1,13 +1,14 @@
 -- Take or keep the lease of an edge's lane and learn where the lane stands.
 --
--- KEYS  1 lane
+-- KEYS  1 lane  2 what is settled and not confirmed
 -- ARGV  1 nonce of the runner  2 lease (ms)  3 a fresh lineage, used if the lane has none  4 least epoch (0: any)
 --       5 position to start from, used if the lane has none  6 nonce of a holder known to be dead, '' for none
 --       7 name of the source stream
 -- Gives {'HELD', ms left, nonce of the holder} | {'ELSEWHERE', stream} (the lane still belongs to another stream)
 --       | {'OK', lineage, epoch, seq, position, pause reason,
---        id up to which refused rows may be buried however many they are, and of the open batch, '' if none:
---        seq, digest, first, last, count, verdict, frozen_ms; and last
+--        id up to which refused rows may be buried however many they are, digest of the batch settled last ('*': not
+--        known), batches settled and not confirmed, now (ms), ids buried before, and of the open batch, '' if none:
+--        seq, digest, first, last, count, verdict, frozen_ms, digest of the one before it; and last
 --        the time (ms) up to which messages were born that the target may have and the source may have forgotten}
 -- Taking over raises the epoch, which shuts the former runner out of freeze, settle and (by handshake) the target.
 -- A server that was started anew since the last lease may have lost its last writes: messages that it still holds, here
@@ -34,5 +35,6 @@ end
 if state.source_run ~= run then redis.call('HSET', lane, 'source_run', run, 'doubt_ms', doubt_ms) end
 redis.call('HSET', lane, 'nonce', nonce, 'epoch', epoch, 'until_ms', now + tonumber(ARGV[2]))
 return {'OK', state.lineage, epoch, state.seq, state.position, state.paused or '', state.bury_to or '',
+  state.digest or (state.seq == '0' and '' or '*'), redis.call('LLEN', KEYS[2]), now, state.buried or '',
   state.open_seq or '', state.open_digest or '', state.open_first or '', state.open_last or '',
-  state.open_count or '', state.open_verdict or '', state.open_frozen_ms or '', doubt_ms}
+  state.open_count or '', state.open_verdict or '', state.open_frozen_ms or '', state.open_prev or '*', doubt_ms}

@@ -213,11 +213,31 @@ local function added(stream, counts)
   return math.max(written, redis.call('XLEN', stream) + removed)
 end
 
--- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false.
+-- Move a group's position on, past `count` entries; Redis 7 wants to be told how many it has read.
+local function pass(stream, group, info, last, count)
+  if info['entries-read'] then
+    redis.call('XGROUP', 'SETID', stream, group, last, 'ENTRIESREAD', info['entries-read'] + count)
+  else
+    redis.call('XGROUP', 'SETID', stream, group, last)
+  end
+end
+
+-- Note that so many more entries (fewer, if negative) are kept which an edge has settled; see confirm.lua.
+local function keep(counts, group, n)
+  if n == 0 then return end
+  redis.call('HINCRBY', counts, group .. '.kept', n)
+  redis.call('HINCRBY', counts, 'kept', n)
+end
+
+-- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false. Entries that
+-- are only kept until a target on another server cannot lose them any more take no room.
 local function lacks_room(stream, counts, n)
   local max_len = redis.call('HGET', counts, 'max_len')
   if not max_len then return {0, -1} end
   local depth = redis.call('XLEN', stream)
-  if depth + n > tonumber(max_len) then return {depth, tonumber(max_len)} end
+  local most = tonumber(max_len)
+  if depth + n > most and depth + n > most + tonumber(redis.call('HGET', counts, 'kept') or '0') then
+    return {depth, most}
+  end
   return nil
 end

@@ -3,8 +3,9 @@
 -- KEYS  1 marker of the lineage  2 lane  3 retry lane (of the edge; there if its source is on this server too),
 --       then per target: stream, counts
 -- ARGV  1 epoch  2 seq  3 digest  4 writer  5 the source ids that are at the target once this batch is, packed
---       then the messages as read_messages takes them
--- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, packed ids known ...} | {'GAP', last seq}
+--       6 digest of the batch before it, '*' if not known, then the messages as read_messages takes them
+-- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, its digest, packed ids known ...}
+--       | {'GAP', last seq} (the batch before is not there, or another one is)
 --       | {'FULL', target number, depth, max_len} | {'WRONGTYPE', target number}
 -- An error reply (nothing was written): a message that XADD would not take, a marker or counts key that is no hash.
 -- At maxmemory a batch from another server is refused; one from this server is let through, for it leaves its source
@@ -20,15 +21,17 @@ local last_seq, last_epoch = tonumber(known[1] or '0'), tonumber(known[2] or '0'
 if epoch < last_epoch then return {'FENCED', last_epoch} end
 if seq == last_seq and known[3] == ARGV[3] then return {'APPLIED'} end
 if seq <= last_seq then
-  local answer = {'CONFLICT', last_seq}
+  local answer = {'CONFLICT', last_seq, known[3] or ''}
   for name, value in pairs(as_table(redis.call('HGETALL', marker))) do
     if name:sub(1, 4) == 'ids:' then answer[#answer + 1] = value end
   end
   return answer
 end
-if seq > last_seq + 1 then return {'GAP', last_seq} end
+local last_digest = known[3] or ''
+local follows = ARGV[6] == last_digest or ARGV[6] == '*' or (last_seq > 0 and last_digest == '')
+if seq > last_seq + 1 or not follows then return {'GAP', last_seq} end
 
-local count, targets, shapes, firsts = read_messages(6)
+local count, targets, shapes, firsts = read_messages(7)
 if not count then return targets end
 local wanted = {}
 for _, target in ipairs(targets) do wanted[target] = (wanted[target] or 0) + 1 end

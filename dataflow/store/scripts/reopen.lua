@@ -13,7 +13,7 @@ if gone == 0 then return 0 end
 
 permit(lane)
 redis.call('HDEL', lane, 'open_seq', 'open_digest', 'open_first', 'open_last', 'open_count', 'open_verdict',
-  'open_frozen_ms', 'nonce', 'until_ms')
+  'open_frozen_ms', 'open_prev', 'nonce', 'until_ms')
 redis.call('HINCRBY', lane, 'frozen', -count)
 redis.call('HINCRBY', tally, ARGV[1] .. '.lost', gone)
 return gone

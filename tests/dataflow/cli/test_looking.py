@@ -153,6 +153,17 @@ class TestAudit:
             ("a.stream_in", 1), ("a.stream_in/one", 1), ("a.stream_in/two", 1),
         }  # fmt: skip
 
+    def test_a_drift_that_is_known_is_taken_as_the_new_beginning(self, site: Site) -> None:
+        site.store.apply()
+        site.put(1, 2)
+        ((id_, _), _) = site.store.fields(site.store.keys.stream("a.stream_in"))
+        site.store.remove_by_hand("a.stream_in", id_)
+        answer = site.run("audit", "--rebase", "--yes")
+        assert answer.code == 0, answer.out
+        assert re.search(r"^corrected .*counts removed by \+1 ", answer.out, re.MULTILINE)
+        assert "counters were corrected 1 times, the last time by" in site.run("audit").out
+        assert site.run("audit", "--json").json["clean"]
+
     def test_tables_are_counted(self) -> None:
         asked: list[str] = []
 
