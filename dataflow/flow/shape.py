@@ -224,6 +224,12 @@ S2S: Final = _edge(
     (
         Key("to", Text("the name of a stream"), "the target; or `route`"),
         Key("route", ROUTE, "a target for each value of a field; or `to`"),
+        Key(
+            "max_hops",
+            Whole(1, 1000),
+            "for an edge that closes a cycle: how many hops a message may make on it; see Cycles",
+            default_words="the edge closes no cycle",
+        ),
     ),
     batch=(500, 500),
     exactly_one=("to", "route"),

@@ -99,6 +99,7 @@ class Edge:
     kind mongo2s: these name the collection that it reads, in the order of `by`, and `to_stream` is set; `source` is "",
     for it reads no stream. `fields` are those of a document that go over (None: all), `id_field` gets its `_id`.
     `task` is the schedule as written (None: the edge runs continuously; {}: when something outside the file says so).
+    `max_hops` is set where the edge closes a cycle of streams: so many hops a message may make on it.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Edge:
     fields: tuple[str, ...] | None = None
     id_field: str | None = None
     settle_s: float = 0.0
+    max_hops: int | None = None
 
     @property
     def anchor(self) -> str:
@@ -145,6 +147,19 @@ class Edge:
             return ()
         other = () if self.route.other is None else (self.route.other,)
         return tuple(dict.fromkeys((*self.route.cases.values(), *other)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """Streams from each of which messages can get to each other one, and the workers and edges that take them there.
+
+    streams: in the order of the file. steps: names of workers and edges. closing: the streams among them that an edge
+    with `max_hops` leads to.
+    """
+
+    streams: tuple[str, ...]
+    steps: frozenset[str]
+    closing: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +194,8 @@ class SyncApi:
 class Flow:
     """The whole declared net.
 
-    `path` is the flow file, `digest` the hex digest of its text after ${...} expansion without secrets.
+    `path` is the flow file, `digest` the hex digest of what it says after ${...} expansion, without
+    addresses and ports.
     """
 
     name: str
@@ -243,25 +259,47 @@ class Flow:
         step = self.workers.get(reader) or self.edges[reader]
         if not step.source:
             return False
-        targets = step.targets if isinstance(step, Worker) else step.target_streams
         alone = len(self.readers(step.source)) == 1
-        single = len(targets) == 1 or isinstance(step, Edge)
+        single = len(targets_of(step)) == 1 or isinstance(step, Edge)
         return alone and single and not self.on_cycle(step.source)
 
     def on_cycle(self, stream: str) -> bool:
         """Whether messages of this stream can come back to it."""
+        return stream in self._ahead(stream)
+
+    def cycle(self, stream: str) -> Cycle | None:
+        """The cycle that a stream lies on; where several meet in one stream, they are one. None if it lies on none."""
+        ahead = self._ahead(stream)
+        if stream not in ahead:
+            return None
+        names = tuple(name for name in self.streams if name in ahead and stream in self._ahead(name))
+        steps: list[Worker | Edge] = [*self.workers.values(), *self.edges.values()]
+        inner = [step for step in steps if step.source in names and not set(targets_of(step)).isdisjoint(names)]
+        limited = [step for step in inner if isinstance(step, Edge) and step.max_hops is not None]
+        closing = {name for edge in limited for name in edge.target_streams if name in names}
+        return Cycle(names, frozenset(step.name for step in inner), frozenset(closing))
+
+    def _ahead(self, stream: str) -> set[str]:
+        """Every stream that messages of this one can get to."""
+        ways: dict[str, list[str]] = {}
+        steps: list[Worker | Edge] = [*self.workers.values(), *self.edges.values()]
+        for step in steps:
+            ways.setdefault(step.source, []).extend(targets_of(step))
         seen: set[str] = set()
-        todo = list(self.downstream(stream))
+        todo = ways.get(stream, [])[:]
         while todo:
             name = todo.pop()
-            if name == stream:
-                return True
             if name not in seen:
                 seen.add(name)
-                todo.extend(self.downstream(name))
-        return False
+                todo.extend(ways.get(name, ()))
+        return seen
 
     def downstream(self, stream: str) -> tuple[str, ...]:
         """The streams that a stream's readers write to."""
         workers = [t for w in self.workers.values() if w.source == stream for t in w.targets]
         return tuple(workers + [t for e in self.edges.values() if e.source == stream for t in e.target_streams])
+
+
+def targets_of(step: Worker | Edge) -> tuple[str, ...]:
+    """The streams that a worker or an edge writes to."""
+    return step.targets if isinstance(step, Worker) else step.target_streams

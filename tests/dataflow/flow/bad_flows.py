@@ -113,6 +113,10 @@ BAD: tuple[Bad, ...] = (
         worker("{from: a.stream_in, to: a.stream_out, handler: 'm:f', params: {deep: [1, §'x ${GONE}']}}"),
         ("GONE",),
     ),
+    Bad("a file that is not there", "F015", "flow: §${file:/none/at/all}\n" + NET, ("/none/at/all", "No such file")),
+    Bad("a file beside", "F015", "flow: §${file:secret}\n" + NET, ("secret", "absolute")),
+    Bad("a folder for a file", "F015", "flow: §${file:/}\n" + NET, ("directory",)),
+    Bad("a file without an end", "F015", "flow: §${file:/dev/zero}\n" + NET, ("longer than",)),
     Bad("a broken reference", "F013", "flow: §'${na me}'\n" + NET, ("${na me}",)),
     Bad("an open reference", "F013", "flow: §f${NAME\n" + NET, ("${NAME",)),
     Bad(
@@ -575,10 +579,25 @@ BAD: tuple[Bad, ...] = (
         ("'w'",),
     ),
     Bad(
-        "a circle",
+        "a cycle without an end",
         "F407",
         f"{HEAD}{NET}  x: {{kind: s2s, from: a.stream_out, to: §a.stream_in}}\n",
         ("'a.stream_in' -> 'a.stream_out' -> 'a.stream_in'",),
+    ),
+    Bad(
+        "a limit where nothing comes back",
+        "F416",
+        f"{HEAD}{NET.replace(PAIR, PAIR + '  b.stream_in: {keep: {hours: 1}}' + chr(10))}"
+        "  x: {kind: s2s, from: a.stream_out, to: b.stream_in, max_hops: §3}\n",
+        ("'x'",),
+    ),
+    Bad(
+        "a cycle over two servers",
+        "F417",
+        HEAD + TWO_REDIS + "streams:\n  a.stream_in:\n  b.stream_in: {on: far}\nedges:\n"
+        "  x: {kind: s2s, from: a.stream_in, to: §b.stream_in}\n"
+        "  y: {kind: s2s, from: b.stream_in, to: a.stream_in, max_hops: 9}\n",
+        ("'b.stream_in'", "'main'", "'far'"),
     ),
     Bad("a table without types", "F408", archive("create_table: §true"), ("'a.stream_out'", "schema")),
     Bad("an edge to its own source", "F409", f"{HEAD}{NET}  x: {{kind: s2s, from: a.stream_in, to: §a.stream_in}}\n"),
