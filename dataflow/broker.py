@@ -26,9 +26,16 @@ def broker_url(redis_url: str, environ: Mapping[str, str] = os.environ) -> str:
     parts = urlsplit(redis_url)
     if parts.scheme == "unix":
         return f"redis+socket://{parts.path}?virtual_host={DATABASE}"
-    return urlunsplit(parts._replace(path=f"/{DATABASE}"))
+    return urlunsplit(parts._replace(path=f"/{DATABASE}", query=_checked(parts.scheme, parts.query)))
 
 
 def queue_of(flow_name: str) -> str:
     """The queue of a flow's hints; flows may share a broker."""
     return f"dataflow.{flow_name}"
+
+
+def _checked(scheme: str, query: str) -> str:
+    """Celery asks to be told that certificates are to be checked."""
+    if scheme != "rediss" or "ssl_cert_reqs=" in query:
+        return query
+    return "&".join(filter(None, (query, "ssl_cert_reqs=required")))

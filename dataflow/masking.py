@@ -8,7 +8,7 @@ MASK = "***"
 
 # scheme://user:password@ or scheme://:password@ ; a careless password may hold "@", none may hold "/".
 _CREDENTIALS = re.compile(r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/@:]*:)[^\s/]+(?P<at>@)")
-_SECRET_PARAMETER = re.compile(r"(?P<head>[?&;](?:password|secret|token|api_?key|key)=)[^\s&;]+", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(r"(?P<head>[?&;]\w*(?:password|passwd|pwd|secret|token|key)=)[^\s&;]+", re.IGNORECASE)
 
 
 def mask_url(url: str) -> str:

@@ -37,9 +37,13 @@ CODES: dict[str, Code] = {
     ),
     "F013": Code(
         "{written} is not a reference to an environment variable",
-        "write ${{NAME}} or ${{NAME:default}}; $${{ stands for ${{ itself",
+        "write ${{NAME}}, ${{NAME:default}} or ${{file:/path}}; $${{ stands for ${{ itself",
     ),
     "F014": Code("the text holds a character that UTF-8 cannot carry", "remove the lone surrogate"),
+    "F015": Code(
+        "the file {file} that is referred to cannot be used: {reason}",
+        "write ${{file:/path}} with the path of a small text file that this user may read",
+    ),
     # -- the shape of the file
     "F101": Code("unknown key {key} in {where}{guess}", "remove or correct it; known here: {known}"),
     "F102": Code("{where} lacks the key {key}", "add `{key}: ...` ({wanted})"),
@@ -81,6 +85,10 @@ CODES: dict[str, Code] = {
         "{where} needs a MongoDB for the documents of its tasks, and no connection is one",
         "add `tasks: {{mongo: embedded}}` to `connections:`",
     ),
+    "F207": Code(
+        "edge {name} of kind mongo2s reads the stream {stream}",
+        "make it `kind: s2s`, or name a collection: `<connection>.<collection>`",
+    ),
     # -- the five rules
     "F301": Code(
         "a node never leads straight to another node: {where} names {what} {name}",
@@ -104,7 +112,7 @@ CODES: dict[str, Code] = {
         "worker {name} writes to {stream}, which is an in",
         "a worker writes to outs; move on from there with an edge of kind s2s",
     ),
-    "F308": Code("edge {name} writes to {stream}, which is an out", "an edge of kind s2s writes to ins"),
+    "F308": Code("edge {name} writes to {stream}, which is an out", "an edge writes to ins"),
     "F309": Code("{name} is an out but accepts requests", "let an in accept them; outs are written by workers"),
     # -- the net as a whole
     "F401": Code(

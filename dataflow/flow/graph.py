@@ -30,7 +30,12 @@ def arrows(flow: Flow) -> Iterator[Arrow]:
     for edge in flow.edges.values():
         for head, case in _heads(edge):
             label = f"{edge.name} ({_kind(flow, edge, head[1])})" + (f": {case}" if case else "")
-            yield Arrow(("stream", edge.source), head, label)
+            yield Arrow(_tail(edge), head, label)
+
+
+def _tail(edge: Edge) -> tuple[str, str]:
+    """What an edge reads."""
+    return ("stream", edge.source) if edge.source else ("table", edge.reads)
 
 
 def _kind(flow: Flow, edge: Edge, stream: str) -> str:
@@ -42,7 +47,7 @@ def _kind(flow: Flow, edge: Edge, stream: str) -> str:
 
 def _heads(edge: Edge) -> Iterator[tuple[tuple[str, str], str]]:
     """Where an edge leads to, and which messages go there."""
-    if edge.table is not None:
+    if edge.table is not None and edge.source:
         yield ("table", f"{edge.connection}.{edge.table}"), ""
     if edge.to_stream is not None:
         yield ("stream", edge.to_stream), ""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 FieldType = Literal["str", "int", "float", "bool", "datetime", "json"]
 ConnectionKind = Literal["redis", "clickhouse", "mongo"]
 EMBEDDED = "embedded"
-EdgeKind = Literal["s2s", "s2ch", "s2mongo"]
+EdgeKind = Literal["s2s", "s2ch", "s2mongo", "mongo2s"]
 DEFAULT_DATABASE = "dataflow"
 """Of collections where neither the edge nor the address of its MongoDB names one."""
 
@@ -96,6 +96,8 @@ class Edge:
 
     kind s2s: `to_stream` or `route` is set. kinds s2ch and s2mongo: `connection` and `table` are set; the table of
     s2mongo is a collection, in `database` if it is set, which is the edge's alone where `exclusive`.
+    kind mongo2s: these name the collection that it reads, in the order of `by`, and `to_stream` is set; `source` is "",
+    for it reads no stream. `fields` are those of a document that go over (None: all), `id_field` gets its `_id`.
     `task` is the schedule as written (None: the edge runs continuously; {}: when something outside the file says so).
     `max_hops` is set where the edge closes a cycle of streams: so many hops a message may make on it.
     """
@@ -118,7 +120,23 @@ class Edge:
     task: Mapping[str, Any] | None
     database: str | None = None
     exclusive: bool = False
+    by: str = ""
+    fields: tuple[str, ...] | None = None
+    id_field: str | None = None
+    settle_s: float = 0.0
     max_hops: int | None = None
+
+    @property
+    def anchor(self) -> str:
+        """The stream that the edge's state, counters and dead letters belong to: the one that it reads, or, where it
+        reads none, the one that it writes.
+        """
+        return self.source or self.to_stream or ""
+
+    @property
+    def reads(self) -> str:
+        """What it reads, in words: a stream, or `<connection>.<collection>`."""
+        return self.source or f"{self.connection}.{self.table}"
 
     @property
     def target_streams(self) -> tuple[str, ...]:
@@ -176,7 +194,8 @@ class SyncApi:
 class Flow:
     """The whole declared net.
 
-    `path` is the flow file, `digest` the hex digest of its text after ${...} expansion without secrets.
+    `path` is the flow file, `digest` the hex digest of what it says after ${...} expansion, without
+    addresses and ports.
     """
 
     name: str
@@ -223,6 +242,10 @@ class Flow:
         workers = [w.name for w in self.workers.values() if w.source == stream]
         return tuple(workers + [e.name for e in self.edges.values() if e.source == stream])
 
+    def intakes(self, stream: str) -> tuple[str, ...]:
+        """Names of the edges whose state belongs to a stream that they write and do not read (kind mongo2s)."""
+        return tuple(e.name for e in self.edges.values() if not e.source and e.to_stream == stream)
+
     def writers(self, stream: str) -> tuple[str, ...]:
         """Names of the workers and edges that write to a stream (the hub is not among them)."""
         workers = [w.name for w in self.workers.values() if stream in w.targets]
@@ -234,6 +257,8 @@ class Flow:
         It does with one group on its input, one target, and an input that lies on no cycle.
         """
         step = self.workers.get(reader) or self.edges[reader]
+        if not step.source:
+            return False
         alone = len(self.readers(step.source)) == 1
         single = len(targets_of(step)) == 1 or isinstance(step, Edge)
         return alone and single and not self.on_cycle(step.source)

@@ -111,12 +111,14 @@ def applied_digest(redis: Client, keys: Keys) -> str:
 
 
 def _streams_of(flow: Flow, keys: Keys, stream: str) -> Iterator[tuple[StreamKeys, int, tuple[str, ...]]]:
-    """A stream and what belongs to it: per reader its retry stream and its dead letters."""
+    """A stream and what belongs to it: per reader its retry stream and its dead letters; dead letters of intakes."""
     readers = flow.readers(stream)
     yield keys.stream(stream), flow.streams[stream].max_len, readers
     for group in readers:
         yield keys.retry(stream, group), RETRY_MAX_LEN, (group,)
         yield keys.dead(stream, group), DEAD_MAX_LEN, ()
+    for edge in flow.intakes(stream):
+        yield keys.dead(stream, edge), DEAD_MAX_LEN, ()
 
 
 def _cycle(flow: Flow, keys: Keys, stream: str) -> tuple[str, str, int]:

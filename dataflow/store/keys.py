@@ -13,7 +13,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:<stream>:parked:<group>` | zset | messages waiting for their back-off; score = due time in ms |
 | `{f}:<stream>:dead:<group>` | stream | dead letters of one group; with `:counts` of its own |
 | `{f}:<stream>:attempts:<group>` | hash | `<lane>/<entry id>` -> how often an entry was begun alone and not finished |
-| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on |
+| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on; for an edge that reads a collection, on the Redis of its target |
 | `{f}:edge:<edge>:retry` | hash | the same for the edge's retry stream |
 | `{f}:edge:<edge>:settled`, `{f}:edge:<edge>:retry:settled` | list | batches that are settled, but not yet confirmed by a target on another server |
 | `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |

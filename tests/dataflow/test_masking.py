@@ -17,6 +17,8 @@ from dataflow.masking import mask_urls
         ("two: redis://a:hunter2@one redis://b:hunter2@two", "two: redis://a:***@one redis://b:***@two"),
         ("redis://a:hunter2@one,redis://b:hunter2@two", "redis://a:***@one,redis://b:***@two"),
         ("rediss://host/0?password=hunter2&db=1", "rediss://host/0?password=***&db=1"),
+        ("rediss://host/0?ssl_password=hunter2&ssl_keyfile=/k", "rediss://host/0?ssl_password=***&ssl_keyfile=/k"),
+        ("mongodb://h/?tlsCertificateKeyFilePassword=hunter2", "mongodb://h/?tlsCertificateKeyFilePassword=***"),
         ("redis://host:6379/0", "redis://host:6379/0"),
         ("http://user@host:80/path", "http://user@host:80/path"),
         ("a mail to me:x@host", "a mail to me:x@host"),
