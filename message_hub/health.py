@@ -10,13 +10,19 @@ from flask import Response
 from dataflow import __version__
 from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
+from dataflow.holding import Scene, holds
+from dataflow.store.alarms import Alarm
 from dataflow.store.keys import FORMAT
 from dataflow.store.memory import DOOR_MARK, Memory, read_memory
-from dataflow.store.reading import StreamView, read_alarms, read_streams
+from dataflow.store.reading import StreamView, read_alarms, read_lanes, read_processes, read_streams
+from dataflow.store.trend import Trend, full_in_s, read_trends
 from dataflow.web.answer import accepted, bare
 from message_hub.live_net import LiveNet
+from message_hub.net import Net
 from message_hub.refusal import Refusal
 
+SOON_S = 3600.0
+"""A stream that is full within this time is told."""
 _NAMES_SHOWN = 5
 
 
@@ -45,14 +51,15 @@ class Health:
         """Whether messages can be taken: every Redis answers and every stream is declared there.
 
         A full stream does not make the hub unready, nor does a server short of memory: their senders are told to wait.
-        They are named here, a stream with the readers who hold it. Where keys are asked for, a caller without one
-        learns nothing but yes or no.
+        They are named here, a stream with the readers who hold it and why; so is a stream that will soon be full. Where
+        keys are asked for, a caller without one learns nothing but yes or no.
         """
         net = self._live.current()
         try:
             views = read_streams(net.flow, net.redis)
             alarms = read_alarms(net.flow, net.redis.values())
             memory = {name: read_memory(client) for name, client in net.redis.items()}
+            filling = self._filling(net, views, alarms)
         except (ServerAway, OutcomeUnknown) as error:
             reason = str(error) if may("viewer") else "Redis does not answer"
             raise Refusal(503, f"not ready: {reason}", redis=False) from None
@@ -64,7 +71,8 @@ class Health:
         data: dict[str, Any] = {
             "redis": True,
             "undeclared": undeclared,
-            "full": [_fullness(view) for view in views if _is_full(view)],
+            "full": [one for one in filling if one["full_in_s"] == 0],
+            "filling": [one for one in filling if one["full_in_s"] > 0],
             "memory": {name: _room(one) for name, one in memory.items()},
             "trouble": self._live.trouble,
             "alarms": [{"kind": alarm.kind, "subject": alarm.subject, "text": alarm.text} for alarm in alarms],
@@ -73,6 +81,16 @@ class Health:
             names = ", ".join(undeclared[:_NAMES_SHOWN])
             raise Refusal(503, f"not ready: not declared in Redis: {names}; run `dataflow apply`", **data)
         return accepted(data)
+
+    def _filling(self, net: Net, views: list[StreamView], alarms: list[Alarm]) -> list[dict[str, Any]]:
+        """The streams that are full, or will be within the hour at the rate of the last minute, and who holds them."""
+        trends = read_trends(net.flow, net.redis)
+        due = {view.name: _full_in_s(view, trends[net.flow.streams[view.name].on]) for view in views}
+        if all(seconds is None for seconds in due.values()):
+            return []
+        clients = net.redis.values()
+        scene = Scene(net.flow, read_lanes(net.flow, net.redis), read_processes(net.flow, clients), alarms)
+        return [_fullness(scene, view, soon) for view in views if (soon := due[view.name]) is not None]
 
     def queue_size_metrics(self) -> Response:
         """Messages before the workers (`pre_queue`: in streams) and behind them (`post_queue`: out streams)."""
@@ -96,10 +114,22 @@ def _room(memory: Memory) -> dict[str, Any]:
     }
 
 
-def _is_full(view: StreamView) -> bool:
-    return view.books.max_len is not None and view.books.depth >= view.books.max_len
+def _full_in_s(view: StreamView, trend: Trend) -> float | None:
+    """Seconds until a stream is full, if that is soon."""
+    depth, max_len = view.books.depth, view.books.max_len
+    seconds = full_in_s(depth, max_len, trend.growth_per_s(view.name, depth))
+    return None if seconds is None or seconds > SOON_S else round(seconds, 1)
 
 
-def _fullness(view: StreamView) -> dict[str, Any]:
-    held_by = [*view.holders, *view.missing]
-    return {"stream": view.name, "depth": view.books.depth, "max_len": view.books.max_len, "held_by": held_by}
+def _fullness(scene: Scene, view: StreamView, seconds: float) -> dict[str, Any]:
+    return {
+        "stream": view.name,
+        "depth": view.books.depth,
+        "max_len": view.books.max_len,
+        "full_in_s": seconds,
+        "held_by": [*view.holders, *view.missing],
+        "holds": [
+            {"reader": hold.reader, "reason": hold.reason, "text": hold.text, "waiting": hold.waiting}
+            for hold in holds(scene, view)
+        ],
+    }

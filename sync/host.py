@@ -29,6 +29,7 @@ from dataflow.run_file import WarehouseAddress
 from dataflow.store.declare import check_format
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
 from dataflow.store.redis import call, connect
+from dataflow.store.trend import note_depths
 from dataflow.up.folder import DataFolder
 from sync import app
 from sync.loops import Loops
@@ -110,6 +111,7 @@ class _Watch:
     def _run(self) -> None:
         while not app.stop.is_set():
             self._try(self._look)
+            self._try(self._note_depths)
             self._try(self._look_at_celery)
             app.stop.wait(BEAT_EVERY_S)
         self._loops.stop(STOP_S)
@@ -126,6 +128,11 @@ class _Watch:
         edges = {name: str(state) for name, state in self._loops.states().items()}
         modes = dict(self._loops.modes())
         beat(room.redis, room.keys, "sync", self._process, edges=edges, modes=modes, concurrency=self._concurrency)
+
+    def _note_depths(self) -> None:
+        flow = self._room.flow
+        for connection in flow.redis_connections:
+            note_depths(flow, self._room.servers.redis(connection), connection)
 
     def _look_at_celery(self) -> None:
         if self._watchdog.stuck(time.monotonic()):

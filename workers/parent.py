@@ -23,6 +23,7 @@ from dataflow.store.keep import KEEP_EVERY_S, trim_kept
 from dataflow.store.keys import Keys
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
 from dataflow.store.redis import connect
+from dataflow.store.trend import note_depths
 from workers.child import Job
 from workers.every import Every
 from workers.slot import Slot
@@ -179,6 +180,7 @@ class Parent:
         pids = [slot.pid for slot in self._slots if slot.pid]
         ready = self._ready()
         beat(self._redis, self._keys, "worker", self._process, name=self._name, processes=pids, ready=ready)
+        note_depths(self._job.flow, self._redis, self._job.flow.streams[self._job.worker.source].on)
         if self._crashed_at and time.monotonic() - self._crashed_at > CALM_AFTER_S:
             clear_alarm(self._redis, self._keys, "crash", self._name)
             self._crashed_at = 0.0

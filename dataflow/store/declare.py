@@ -74,7 +74,8 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
     mended = []
     for at, max_len, groups in _streams_of(flow, keys, stream):
         args = [arg for group in groups for arg in (group, _join(flow, group))]
-        answer = script("declare").run(redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args])
+        joins = [keys.joins(stream)] if at == keys.stream(stream) else []
+        answer = script("declare").run(redis, [at.stream, at.groups, at.counts, *joins], [max_len, int(create), *args])
         if answer[0] != b"OK":
             raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
         mended += [(stream, name.decode()) for name in answer[1:]]
@@ -141,7 +142,7 @@ def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bo
     names = [
         at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups, retry.counts,
         keys.attempts(stream, group), keys.edge(group), keys.edge(group, retry=True),
-        keys.settled(group), keys.settled(group, retry=True),
+        keys.settled(group), keys.settled(group, retry=True), keys.joins(stream),
     ]  # fmt: skip
     answer = script("undeclare").run(redis, names, [group, int(release), stream])
     return 0 if answer[0] == b"OK" else int(answer[1])

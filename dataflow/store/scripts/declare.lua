@@ -1,12 +1,12 @@
 -- Declare a stream: its room and its readers. What is declared already stays as it is; a reader whose group was lost
 -- is made again where it stood, never at the end of the stream.
 --
--- KEYS  1 stream  2 groups  3 counts
+-- KEYS  1 stream  2 groups  3 counts  4 joins (only where it is to be told later where a reader began)
 -- ARGV  1 max_len  2 '1' to make groups that are not declared yet, '0' to mend only  then per group: name, start | now
 -- Gives {'OK', names that were mended ...} | {'WRONGTYPE'}
 -- `<group>.joined` is set so that the books of a new reader begin balanced: what was added and is not for it to do.
-local stream, groups, counts = KEYS[1], KEYS[2], KEYS[3]
-if not is_stream(stream) or wrong_type('hash', groups, counts) then return {'WRONGTYPE'} end
+local stream, groups, counts, joins = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+if not is_stream(stream) or wrong_type('hash', groups, counts, joins) then return {'WRONGTYPE'} end
 
 -- The id after which a lost group goes on: everything up to it is finished.
 local function resume_after(frontier)
@@ -50,6 +50,7 @@ for i = 3, #ARGV, 2 do
     elseif not existing[group] then
       create(group, '0-0', all - redis.call('XLEN', stream))
     end
+    if joins then redis.call('HSET', joins, group, (existing[group] and 'found' or join) .. ' ' .. now_ms()) end
     local info = groups_of(stream)[group]
     local after = info['last-delivered-id']
     local _, stands = standing(stream, group, after)
