@@ -28,6 +28,7 @@ from dataflow.flow.spec import Flow
 from dataflow.run_file import WarehouseAddress
 from dataflow.store.declare import check_format
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.memory import check_at_start
 from dataflow.store.redis import call, connect
 from dataflow.store.trend import note_depths
 from dataflow.up.folder import DataFolder
@@ -63,7 +64,7 @@ class Host:
     def run(self) -> int:
         """Block until told to stop. Returns the exit code: 0, or 1 if Celery ended by itself.
 
-        Raises FlowError, NotRunning, ServerAway, FormatTooNew: nothing was started.
+        Raises FlowError, NotRunning, ServerAway, FormatTooNew, EvictingServer: nothing was started.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop_early)
@@ -72,6 +73,8 @@ class Host:
             room = Room(self._path, warehouse)
             stack.callback(room.close)
             check_format(room.redis, room.keys)
+            for connection in room.flow.redis_connections:
+                check_at_start(room.servers.redis(connection))
             app.use(room)
             watch = _Watch(room, self._concurrency)
             stack.callback(watch.join)

@@ -22,6 +22,7 @@ from dataflow.store.hop import MAX_ENTRIES, Hop
 from dataflow.store.keep import KEEP_EVERY_S, trim_kept
 from dataflow.store.keys import Keys
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.memory import check_at_start
 from dataflow.store.redis import connect
 from dataflow.store.trend import note_depths
 from workers.child import Job
@@ -73,9 +74,10 @@ class Parent:
     def run(self) -> int:
         """Block until told to stop. Returns the exit code: 0, or 2 when the handler cannot be used.
 
-        Raises ServerAway, FormatTooNew before anything was started.
+        Raises ServerAway, FormatTooNew, EvictingServer before anything was started.
         """
         check_format(self._redis, self._keys)
+        check_at_start(self._redis)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._quietly(lambda: clear_alarm(self._redis, self._keys, "full", self._name))
