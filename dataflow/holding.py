@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from dataflow.flow.spec import Edge, Flow, Worker
 from dataflow.store.alarms import Alarm
+from dataflow.store.hop import MAX_COMING_BACK
 from dataflow.store.reading import GroupView, LaneView, Process, StreamView
 
 Reason = Literal[
@@ -26,6 +27,7 @@ Reason = Literal[
     "no_process",
     "handler",
     "target_full",
+    "retrying",
     "failing",
     "behind",
 ]
@@ -100,11 +102,11 @@ def _why(scene: Scene, stream: str, group: GroupView) -> tuple[Reason, str]:
     if name not in flow.readers(stream):
         return "former", f"the flow file no longer has it: put it back, or `dataflow release {stream}/{name}`"
     if name in flow.workers:
-        return _why_worker(scene, flow.workers[name])
+        return _why_worker(scene, flow.workers[name], group)
     return _why_edge(scene, flow.edges[name])
 
 
-def _why_worker(scene: Scene, worker: Worker) -> tuple[Reason, str]:
+def _why_worker(scene: Scene, worker: Worker, group: GroupView) -> tuple[Reason, str]:
     name = worker.name
     if broken := scene.alarm("handler", name):
         return "handler", f"its handler cannot be set up: {broken}"
@@ -112,6 +114,9 @@ def _why_worker(scene: Scene, worker: Worker) -> tuple[Reason, str]:
         return "no_process", f"no process runs it: `dataflow worker {scene.flow.path.name} {name}` does"
     if full := scene.alarm("full", name):
         return "target_full", full
+    back = group.parked + group.retry_depth
+    if back >= MAX_COMING_BACK:
+        return "retrying", f"{back} messages wait to come back, so it reads nothing new: mend what its handler needs"
     return "behind", "it works on them"
 
 

@@ -21,7 +21,7 @@ from dataflow.store.declare import applied_digest, check_format
 from dataflow.store.hop import MAX_ENTRIES, Hop
 from dataflow.store.keep import KEEP_EVERY_S, trim_kept
 from dataflow.store.keys import Keys
-from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.live import BEAT_EVERY_S, beat, leave, live, process_name
 from dataflow.store.memory import check_at_start
 from dataflow.store.redis import connect
 from dataflow.store.trend import note_depths
@@ -193,6 +193,7 @@ class Parent:
 
     def _sweep(self) -> None:
         self._hop.sweep(SWEEP_IDLE_MS)
+        live(self._redis, self._keys)  # which forgets those that are long gone
 
     def _trim(self) -> None:
         flow, worker = self._job.flow, self._job.worker

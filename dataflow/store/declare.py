@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataflow.errors import FormatTooNew, NotDeclared
 from dataflow.flow.spec import Edge, Flow
-from dataflow.store.alarms import clear_alarm, raise_alarm
+from dataflow.store.alarms import alarms, clear_alarm, raise_alarm
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
 from dataflow.store.memory import check_settings
 from dataflow.store.redis import Client, call
@@ -133,7 +133,16 @@ def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str]) -> tupl
                     held.append(Held(stream, group, waiting))
                 else:
                     dropped.append(f"{stream}/{group}")
+                    _forget_alarms(redis, keys, stream, group)
     return held, dropped
+
+
+def _forget_alarms(redis: Client, keys: Keys, stream: str, group: str) -> None:
+    """Nobody takes down what is said of a reader that is gone."""
+    about = (group, f"{group}/main", f"{group}/retry", f"{stream}/{group}")
+    for alarm in alarms(redis, keys):
+        if alarm.subject in about:
+            clear_alarm(redis, keys, alarm.kind, alarm.subject)
 
 
 def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bool = False) -> int:

@@ -123,6 +123,12 @@ def test_a_lost_group_and_a_reader_that_the_flow_no_longer_has() -> None:
     assert (former.reason, "dataflow release b.stream_out/work" in former.text) == ("former", True)
 
 
+def test_a_worker_to_which_too_much_comes_back() -> None:
+    view = StreamView("a.stream_in", NO_BOOKS, (group("work", parked=60_000, retry_undelivered=40_000),))
+    (hold,) = holds(Scene(FLOW, [], [WORKER], []), view)
+    assert (hold.reason, "100000 messages wait" in hold.text) == ("retrying", True)
+
+
 def test_who_has_finished_or_is_not_declared_holds_nothing() -> None:
     assert held(group("always", undelivered=0), group("timed", declared=False)) == []
 

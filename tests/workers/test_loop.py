@@ -253,6 +253,28 @@ class TestFailed:
         assert len(at) >= 3 and 0.49 <= at[-1] - at[0] < 5.0, "it is tried until its time is over, and then once more"
         assert rig.out() == [8]
 
+    def test_nothing_new_is_read_while_too_much_waits_to_come_back(
+        self, make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dataflow.store.hop.MAX_COMING_BACK", 10)
+        monkeypatch.setattr("dataflow.store.hop.LOOK_S", 0.0)
+        rig = make_rig(to=[OUT], more="batch: 10")
+        tries: Counter[int] = Counter()
+
+        def never(message: Message) -> Message:
+            tries[message["n"]] += 1
+            raise Retry(0.02)
+
+        def tried_often() -> bool:
+            rig.hop().wake()
+            return tries.total() >= 150
+
+        rig.put(range(60))
+        rig.loop(PerMessage(lambda task: never(task.message), lambda: None), until(tried_often)).run()
+        assert 10 <= len(tries) <= 30, "a batch in hand and one on its way are all that is read beyond the limit"
+        rig.work(same)
+        assert sorted(rig.out()) == list(range(60))
+
     def test_a_replayed_message_has_all_its_time_again(self, make_rig: MakeRig) -> None:
         rig = make_rig(to=[OUT], more="max_retry_s: 0.3")
 

@@ -53,8 +53,11 @@ class TestApply:
 
     def test_a_reader_without_messages_is_let_go_of(self, site: Site) -> None:
         site.store.apply()
+        raise_alarm(site.client, site.store.keys, "handler", "two", "x" * 5000)
+        assert [len(alarm["text"]) for alarm in site.run("status", "--json").json["alarms"]] == [2000]
         site.change("  two: {from: a.stream_in", "  three: {from: a.stream_in")
         assert "let go of: a.stream_in/two\n" in site.run("apply").out
+        assert site.run("status", "--json").json["alarms"] == [], "nobody would take it down"
 
     def test_a_reader_of_the_flow_is_not_released(self, site: Site) -> None:
         site.store.apply()
