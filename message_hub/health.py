@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
@@ -10,6 +11,7 @@ from flask import Response
 from dataflow import __version__
 from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
+from dataflow.flow.spec import Flow
 from dataflow.holding import Scene, holds
 from dataflow.store.alarms import Alarm
 from dataflow.store.keys import FORMAT
@@ -85,12 +87,14 @@ class Health:
     def _filling(self, net: Net, views: list[StreamView], alarms: list[Alarm]) -> list[dict[str, Any]]:
         """The streams that are full, or will be within the hour at the rate of the last minute, and who holds them."""
         trends = read_trends(net.flow, net.redis)
-        due = {view.name: _full_in_s(view, trends[net.flow.streams[view.name].on]) for view in views}
-        if all(seconds is None for seconds in due.values()):
+        depths = {view.name: view.books.depth for view in views}
+        found = [(view, _at_the_door(net.flow, view, depths, trends[net.flow.streams[view.name].on])) for view in views]
+        soon = [(view, depth, seconds) for view, (depth, seconds) in found if seconds is not None and seconds <= SOON_S]
+        if not soon:
             return []
         clients = net.redis.values()
         scene = Scene(net.flow, read_lanes(net.flow, net.redis), read_processes(net.flow, clients), alarms)
-        return [_fullness(scene, view, soon) for view in views if (soon := due[view.name]) is not None]
+        return [_fullness(scene, view, depth, seconds) for view, depth, seconds in soon]
 
     def queue_size_metrics(self) -> Response:
         """Messages before the workers (`pre_queue`: in streams) and behind them (`post_queue`: out streams)."""
@@ -114,19 +118,22 @@ def _room(memory: Memory) -> dict[str, Any]:
     }
 
 
-def _full_in_s(view: StreamView, trend: Trend) -> float | None:
-    """Seconds until a stream is full, if that is soon."""
-    depth, max_len = view.books.depth, view.books.max_len
-    seconds = full_in_s(depth, max_len, trend.growth_per_s(view.name, depth))
-    return None if seconds is None or seconds > SOON_S else round(seconds, 1)
+def _at_the_door(flow: Flow, view: StreamView, depths: Mapping[str, int], trend: Trend) -> tuple[int, float | None]:
+    """The depth that the door goes by, and when it finds the stream full. On a cycle it counts all its streams."""
+    cycle = flow.cycle(view.name)
+    counted = cycle.streams if cycle else (view.name,)
+    growths = [trend.growth_per_s(name, depths[name]) for name in counted]
+    growth = None if None in growths else sum(filter(None, growths))
+    depth = sum(depths[name] for name in counted)
+    return depth, full_in_s(depth, view.books.max_len, growth)
 
 
-def _fullness(scene: Scene, view: StreamView, seconds: float) -> dict[str, Any]:
+def _fullness(scene: Scene, view: StreamView, depth: int, seconds: float) -> dict[str, Any]:
     return {
         "stream": view.name,
-        "depth": view.books.depth,
+        "depth": depth,
         "max_len": view.books.max_len,
-        "full_in_s": seconds,
+        "full_in_s": round(seconds, 1),
         "held_by": [*view.holders, *view.missing],
         "holds": [
             {"reader": hold.reader, "reason": hold.reason, "text": hold.text, "waiting": hold.waiting}
