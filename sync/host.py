@@ -28,7 +28,9 @@ from dataflow.flow.spec import Flow
 from dataflow.run_file import WarehouseAddress
 from dataflow.store.declare import check_format
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.memory import check_at_start
 from dataflow.store.redis import call, connect
+from dataflow.store.trend import note_depths
 from dataflow.up.folder import DataFolder
 from sync import app
 from sync.confirming import Confirming
@@ -63,7 +65,7 @@ class Host:
     def run(self) -> int:
         """Block until told to stop. Returns the exit code: 0, or 1 if Celery ended by itself.
 
-        Raises FlowError, NotRunning, ServerAway, FormatTooNew: nothing was started.
+        Raises FlowError, NotRunning, ServerAway, FormatTooNew, EvictingServer: nothing was started.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop_early)
@@ -72,6 +74,8 @@ class Host:
             room = Room(self._path, warehouse)
             stack.callback(room.close)
             check_format(room.redis, room.keys)
+            for connection in room.flow.redis_connections:
+                check_at_start(room.servers.redis(connection))
             app.use(room)
             watch = _Watch(room, self._concurrency)
             stack.callback(watch.join)
@@ -113,6 +117,7 @@ class _Watch:
     def _run(self) -> None:
         while not app.stop.is_set():
             self._try(self._look)
+            self._try(self._note_depths)
             self._try(self._look_at_celery)
             app.stop.wait(BEAT_EVERY_S)
         self._loops.stop(STOP_S)
@@ -130,6 +135,11 @@ class _Watch:
         edges = {name: str(state) for name, state in self._loops.states().items()}
         modes = dict(self._loops.modes())
         beat(room.redis, room.keys, "sync", self._process, edges=edges, modes=modes, concurrency=self._concurrency)
+
+    def _note_depths(self) -> None:
+        flow = self._room.flow
+        for connection in flow.redis_connections:
+            note_depths(flow, self._room.servers.redis(connection), connection)
 
     def _look_at_celery(self) -> None:
         if self._watchdog.stuck(time.monotonic()):

@@ -181,6 +181,11 @@ class Rig:
         """The worker's dead letters."""
         return list(DeadLetters(self.redis, self.keys, IN, NAME))
 
+    def replay(self) -> int:
+        """Give all dead letters back."""
+        letters = DeadLetters(self.redis, self.keys, IN, NAME)
+        return letters.replay([letter.id for letter in letters])
+
     def check(self) -> None:
         """Every equation of the audit holds."""
         findings = audit(self.flow, {"main": self.redis}, {})
