@@ -29,6 +29,15 @@ class TestApply:
         assert (answer.out, answer.code) == ("flow 'net' applied to main as revision 1: 4 streams, 4 readers\n", 0)
         assert site.run("apply", "flow.yml", "--json").json["main"]["revision"] == 2
 
+    def test_another_name_for_the_same_server_is_the_same_flow(
+        self, site: Site, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.run("apply")
+        monkeypatch.setenv("DATAFLOW_REDIS_URL", redis_url.replace("127.0.0.1", "localhost"))
+        assert site.run("status", "--json").json["applied"]["main"] == {"revision": 1, "current": True}
+        findings = site.run("doctor", "--json").json["findings"]
+        assert "applied" not in [one["code"] for one in findings if one["level"] == "wrong"]
+
     def test_a_lost_group_is_told(self, site: Site) -> None:
         site.store.apply()
         site.store.lose_group(site.store.keys.stream("a.stream_in"), "one")
