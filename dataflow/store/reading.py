@@ -214,6 +214,23 @@ def read_streams(flow: Flow, clients: Mapping[str, Client], *, exact: bool = Fal
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Where a reader began on its stream: at its `start`, with what came from `now` on, or its group was `found`
+    there. at_ms: when (ms since 1970).
+    """
+
+    where: str
+    at_ms: int
+
+
+def read_joins(redis: Client, keys: Keys, stream: str) -> dict[str, Join]:
+    """Reader -> where it began, of the declared readers of a stream. Raises ServerAway, OutcomeUnknown."""
+    found = _table(call(redis, "HGETALL", keys.joins(stream)))
+    parts = {group: value.decode().split() for group, value in found.items()}
+    return {group: Join(where, int(at_ms)) for group, (where, at_ms) in parts.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Tallies:
     """Our counters of many streams and the lanes of many edges, all at one instant.
 
