@@ -1,4 +1,4 @@
-"""Secrets that nobody may see are planted everywhere, everything is run and refused, and all that comes out is searched."""
+"""Secrets are planted everywhere, everything is run and much is refused, and all that comes out is searched."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ import logging, os
 
 def double(message):
     if message["n"] == 13:
-        raise ConnectionError("cannot reach " + os.environ["MAIN"] + " nor redis://:" + os.environ["WORD"] + "@elsewhere/0")
+        raise ConnectionError("cannot reach " + os.environ["MAIN"] + " nor redis://:" + os.environ["WORD"] + "@h/0")
     logging.getLogger("steps").warning("connected to %s", os.environ["MAIN"])
     return {"rec_id": message["rec_id"], "twice": message["n"] * 2}
 """
@@ -121,7 +121,8 @@ def site(tmp_path: Path, own_clickhouse: ClickHouseServer, own_mongo: MongoServe
 
 
 def test_no_secret_is_seen_anywhere(site: Site) -> None:
-    _look(site)  # nothing runs yet
+    for words in (("check",), ("status",), ("audit",), ("doctor",)):  # nothing runs yet
+        site.command(*words)
     token = site.command("key", "new", "all", "--scope", "admin").strip()
     produce = site.command("key", "new", "gateway", "--scope", "produce").strip()
     keys = tuple(text.rpartition("_")[2] for text in (token, produce))
@@ -153,9 +154,13 @@ def test_the_search_finds_what_is_there(site: Site) -> None:
 
 def _send(site: Site) -> None:
     rows = site.project.folder / "rows.ndjson"
-    rows.write_text("".join(f'{{"rec_id": "r{n}", "task_for": "t", "function_type": "f", "n": {n}}}\n' for n in range(30)))
+    rows.write_text(
+        "".join(f'{{"rec_id": "r{n}", "task_for": "t", "function_type": "f", "n": {n}}}\n' for n in range(30))
+    )
     site.command("send", "rows.ndjson")
-    site.command("send", "rows.ndjson", "--hub", f"http://u:{ASKED}@127.0.0.1:{free_port()}", "--patience", "0", "--again")
+    site.command(
+        "send", "rows.ndjson", "--hub", f"http://u:{ASKED}@127.0.0.1:{free_port()}", "--patience", "0", "--again"
+    )
     eventually("messages are away", lambda: _length(site, 1, "away.stream_in") == 29)
     eventually("one is dead", lambda: _length(site, 0, "meter.stream_in:dead:double") == 1)
 
@@ -172,7 +177,15 @@ def _call(site: Site, token: str, produce: str) -> None:
     stranger = {"Authorization": f"Bearer dfk_0b7c5d2e91aa_{WRONG}"}
     for base in (run.hub, run.sync, run.scheduler):
         for headers in (admin, low, stranger, {}):
-            for path in ("/readyz", "/version", "/queue_size_metrics", "/get_jobs/", "/edges", "/messages/none", "/none"):
+            for path in (
+                "/readyz",
+                "/version",
+                "/queue_size_metrics",
+                "/get_jobs/",
+                "/edges",
+                "/messages/none",
+                "/none",
+            ):
                 site.ask("GET", base + path, headers)
     asked = site.ask("POST", f"{run.sync}/edges/archive/run", admin, {}).text.strip()
     site.ask("GET", f"{run.sync}/get_result/{asked}?wait_s=30", admin)
@@ -214,25 +227,27 @@ def _mistake(site: Site) -> None:
         f"redis://main:{WRONG}@127.0.0.1:{near}/0?nonsense={WRONG}", f"redis://main:{WRONG}@127.0.0.1:{near}/{WRONG}",
     ]  # fmt: skip
     for url in redis:
-        for words in (("check",), ("status",), ("doctor",)):
-            site.command(*words, MAIN=url)
+        site.command("doctor", MAIN=url)
+    for words in (("check",), ("status",), ("audit",), ("apply",)):
+        site.command(*words, MAIN=redis[0])
+        site.command(*words, MAIN=redis[2])
     stores = [
         f"clickhouse://writer:{WRONG}@127.0.0.1:{away}", site.variables["STORE"].replace("p%40ss", WRONG),
         f"clickhouse://writer:a/{WRONG}@127.0.0.1:{away}", f"clickhouse://writer:{WRONG}@127.0.0.1:{away}?x={WRONG}",
     ]  # fmt: skip
     for url in stores:
-        for words in (("check",), ("doctor",), ("sql", "SELECT 1"), ("ddl", "archive"), ("audit",)):
-            site.command(*words, STORE=url)
+        site.command("doctor", STORE=url)
+    for words in (("sql", "SELECT 1"), ("ddl", "archive"), ("audit",)):
+        site.command(*words, STORE=stores[1])
     mongos = [
         f"mongodb://tasks:{MONGO}@127.0.0.1:{away}/?serverSelectionTimeoutMS=300",
-        site.variables["TASKS"].replace("://", f"://tasks:{MONGO}@"), f"mongodb://tasks:a/{MONGO}@127.0.0.1:{away}/",
+        f"mongodb://tasks:a/{MONGO}@127.0.0.1:{away}/",
         f"mongodb://tasks:a@{MONGO}@127.0.0.1:{away}/", f"mongodb://tasks:{MONGO}@127.0.0.1:{away}/?tls={MONGO}",
     ]  # fmt: skip
     for url in mongos:
-        for words in (("check",), ("doctor",), ("task", "ls")):
-            site.command(*words, TASKS=url)
+        site.command("doctor", TASKS=url)
+    site.command("task", "ls", TASKS=mongos[0])
     for url in (f"redis://main:{BROKER}@127.0.0.1:{away}/1", f"amqp://u:{BROKER}@h//", f"redis://u:a/{BROKER}@h:x/1"):
         site.command("doctor", DATAFLOW_BROKER_URL=url)
-        site.command("status", DATAFLOW_BROKER_URL=url)
     site.command("status", DATAFLOW_API_KEY=WRONG)
     site.command("send", "rows.ndjson", DATAFLOW_API_KEY=WRONG)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -62,18 +63,14 @@ class TlsFront:
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # one side has gone, so the other goes too
         while data := source.recv(1 << 16):
             target.sendall(data)
-    except OSError:  # one side has gone, so the other goes too
-        pass
     _shut(source)
     _shut(target)
 
 
 def _shut(one: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # it was not connected any more
         one.shutdown(socket.SHUT_RDWR)
-    except OSError:  # it was not connected any more
-        pass
     one.close()

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.integration
 
 UNHURRIED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXTS = st.text(max_size=12) | st.sampled_from(
-    [SOURCE, TARGET, AGENT, "bills.stream_out", "bills", "onward", "archive", "far-hash", "172.17.0.1", "id", "name", "",
-     "default", "a`b", "x; DROP TABLE bills", "../..", "http://u:p@h/", "\0", "$where"]
+    [SOURCE, TARGET, AGENT, "bills.stream_out", "bills", "onward", "archive", "far-hash", "172.17.0.1", "id", "name",
+     "", "default", "a`b", "x; DROP TABLE bills", "../..", "http://u:p@h/", "\0", "$where"]
 )  # fmt: skip
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
 VALUES = st.recursive(
