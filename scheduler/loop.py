@@ -34,6 +34,8 @@ from scheduler.tasks import Tasks
 log = logging.getLogger("dataflow.scheduler")
 
 LOOK_EVERY_S: Final = 2.0
+NO_FURTHER_RUN: Final = "its schedule has no further run"
+"""Why a task that has run its course is init."""
 CLOCK_STEP_S: Final = 2.0
 """The clock was set if it went so much more, or less, than time did between two turns."""
 
@@ -118,6 +120,31 @@ class Loop:
         known = self._known or {}
         return {known[p].task_id: s for p, s in dict(self._states).items() if s != "init" and p in known}
 
+    def edges(self) -> dict[str, dict[str, str]]:
+        """edge -> its task, for the heartbeat; of several tasks of an edge one that runs.
+
+        Told are `task`, its `state` (disabled and expired told apart from init), `why` it is not as wished, how its
+        `last` run ended, and with which `error`.
+        """
+        edges = self._flow.current.edges
+        told: dict[str, dict[str, str]] = {}
+        for task in list((self._known or {}).values()):
+            edge = str(task.arguments.get("edge", task.task_id))
+            if edge in edges and (edge not in told or told[edge]["state"] != "running"):
+                told[edge] = self._told(task)
+        return told
+
+    def _told(self, task: Task) -> dict[str, str]:
+        record = self.runs.of(task.pid)
+        state: str = self._states.get(task.pid, "init")
+        if state == "init" and not task.enabled:
+            state = "disabled"
+        elif state == "init" and record.why == NO_FURTHER_RUN:
+            state = "expired"
+        last = record.history[-1] if record.history else None
+        ending = {"last": last.state, "error": last.error} if last else {"last": "", "error": ""}
+        return {"task": task.task_id, "state": state, "why": record.why, **ending}
+
     def next_runs(self) -> dict[str, datetime]:
         """task id -> when it is due next, in the scheduler's zone; of the tasks that are running."""
         home, known = self._home(), self._known or {}
@@ -195,7 +222,7 @@ class Loop:
             self._try(lambda: self._tasks.set(task.pid, running_status=state, update_time=self.now_text()))
 
     def _note(self, task: Task, state: State, why: str) -> None:
-        due = self._board.next_runs().get(task.pid) if state == "running" else None
+        due = self._board.next_run(task.pid) if state == "running" else None
         next_run = 0 if due is None else round(due.timestamp() * 1000)
         if why != self.runs.of(task.pid).why:
             self._reach.say(task.pid, why)

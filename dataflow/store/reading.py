@@ -214,6 +214,23 @@ def read_streams(flow: Flow, clients: Mapping[str, Client], *, exact: bool = Fal
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Where a reader began on its stream: at its `start`, with what came from `now` on, or its group was `found`
+    there. at_ms: when (ms since 1970).
+    """
+
+    where: str
+    at_ms: int
+
+
+def read_joins(redis: Client, keys: Keys, stream: str) -> dict[str, Join]:
+    """Reader -> where it began, of the declared readers of a stream. Raises ServerAway, OutcomeUnknown."""
+    found = _table(call(redis, "HGETALL", keys.joins(stream)))
+    parts = {group: value.decode().split() for group, value in found.items()}
+    return {group: Join(where, int(at_ms)) for group, (where, at_ms) in parts.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Tallies:
     """Our counters of many streams and the lanes of many edges, all at one instant.
 
@@ -239,7 +256,7 @@ def read_lanes(flow: Flow, clients: Mapping[str, Client]) -> list[LaneView]:
     """Every lane of the flow's edges that ever ran, in the order of the flow file; the main lane first."""
     found: dict[str, tuple[LaneView, ...]] = {}
     for connection, client in clients.items():
-        edges = [edge.name for edge in flow.edges.values() if flow.streams[edge.source].on == connection]
+        edges = [edge.name for edge in flow.edges.values() if flow.streams[edge.anchor].on == connection]
         found |= read_tallies(client, Keys(flow.name), [], edges).lanes
     return [lane for edge in flow.edges for lane in found.get(edge, ())]
 

@@ -107,7 +107,9 @@ class _Run:
         try:
             for name in self._flow.redis_connections:
                 with closing(connect(urls[name])) as client:
-                    declare.apply(self._flow, client, name)
+                    warnings = declare.apply(self._flow, client, name).warnings
+                for warning in warnings:
+                    self._screen.tell(f"warning: {warning}")
         except (ServerAway, OutcomeUnknown) as error:
             self._trouble = str(error)
             return False

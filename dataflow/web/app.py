@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
+from typing import Final
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -15,6 +17,9 @@ from dataflow.access.gate import Denied, Gate
 from dataflow.access.scopes import Need
 from dataflow.faults import show
 from dataflow.web.answer import Refusal, refused, start_clock
+
+_HERE: Final = str(Path(__file__).parent)
+"""Said to Flask, which else asks for the working folder: a deployment may have replaced that by a new one."""
 
 Explain = Callable[[Exception], Refusal | None]
 """What a caller is told of an error; None: nobody expected it."""
@@ -41,7 +46,7 @@ def make_app(
         bug: the answer after an error that nobody expected; its traceback goes to the log alone.
         refusal: the form of a refusal in this room.
     """
-    app = Flask(name, static_folder=None)
+    app = Flask(name, static_folder=None, root_path=_HERE)
     app.before_request(start_clock)
     guard(app, gate, needs)
     errors = _Errors(logging.getLogger(f"dataflow.{name}"), explain, addresses, bug, refusal)

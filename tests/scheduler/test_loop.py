@@ -55,6 +55,41 @@ def test_a_wish_that_cannot_be_met_changes_nothing_and_says_why(rig: Rig, wish: 
     assert "set_to_status" in (rig.tasks.record(pid) or {})["why"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "running"),
+        ({"set_to_status": "init"}, "init"),
+        ({"is_enable": 0}, "disabled"),
+        ({"end_dt": "2001-01-01 00:00:00"}, "expired"),
+    ],
+)
+def test_it_tells_why_an_edge_does_not_run(rig: Rig, fields: dict[str, object], state: str) -> None:
+    rig.insert(**{"interval_para": {"hour": 3}, **fields})
+    loop = rig.loop()
+    loop.turn()
+    assert loop.edges()["move"] | {"why": ""} == {
+        "task": "t", "state": state, "why": "", "last": "", "error": "",
+    }  # fmt: skip
+    assert ("no further run" in loop.edges()["move"]["why"]) is (state == "expired")
+
+
+def test_it_tells_of_a_paused_edge_and_how_its_last_run_ended(rig: Rig) -> None:
+    pid = rig.insert()
+    rig.hints.answer = Outcome("full", "no room")
+    loop = rig.loop()
+
+    def ended() -> bool:
+        loop.turn()
+        return bool(loop.edges()["move"]["last"])
+
+    eventually("a run that ended", ended)
+    rig.set(pid, set_to_status="paused")
+    loop.turn()
+    told = loop.edges()["move"]
+    assert (told["state"], told["last"], told["error"]) == ("paused", "full", "no room")
+
+
 def test_is_enable_0_counts_as_init(rig: Rig) -> None:
     pid = rig.insert(interval_para={"hour": 3})
     loop = rig.loop()

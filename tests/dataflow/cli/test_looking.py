@@ -29,6 +29,15 @@ class TestApply:
         assert (answer.out, answer.code) == ("flow 'net' applied to main as revision 1: 4 streams, 4 readers\n", 0)
         assert site.run("apply", "flow.yml", "--json").json["main"]["revision"] == 2
 
+    def test_another_name_for_the_same_server_is_the_same_flow(
+        self, site: Site, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site.run("apply")
+        monkeypatch.setenv("DATAFLOW_REDIS_URL", redis_url.replace("127.0.0.1", "localhost"))
+        assert site.run("status", "--json").json["applied"]["main"] == {"revision": 1, "current": True}
+        findings = site.run("doctor", "--json").json["findings"]
+        assert "applied" not in [one["code"] for one in findings if one["level"] == "wrong"]
+
     def test_a_lost_group_is_told(self, site: Site) -> None:
         site.store.apply()
         site.store.lose_group(site.store.keys.stream("a.stream_in"), "one")
@@ -53,8 +62,11 @@ class TestApply:
 
     def test_a_reader_without_messages_is_let_go_of(self, site: Site) -> None:
         site.store.apply()
+        raise_alarm(site.client, site.store.keys, "handler", "two", "x" * 5000)
+        assert [len(alarm["text"]) for alarm in site.run("status", "--json").json["alarms"]] == [2000]
         site.change("  two: {from: a.stream_in", "  three: {from: a.stream_in")
         assert "let go of: a.stream_in/two\n" in site.run("apply").out
+        assert site.run("status", "--json").json["alarms"] == [], "nobody would take it down"
 
     def test_a_reader_of_the_flow_is_not_released(self, site: Site) -> None:
         site.store.apply()
@@ -111,7 +123,34 @@ class TestStatus:
         site.change("max_len: 2000", "max_len: 3000")
         site.store.lose_group(site.store.keys.stream("b.stream_out"), "archive")
         page = site.run("status").out
-        assert "another text of the file" in page and "archive: consumer group missing" in page
+        assert "another text of the file" in page and "archive: its consumer group is gone from Redis" in page
+
+    def test_who_holds_a_stream_is_told_with_the_reason_and_what_to_do(self, site: Site) -> None:
+        site.store.apply()
+        site.put(1, 2, 3)
+        beat(site.client, site.store.keys, "worker", "two@h.2", name="two", processes=[3])
+        one, two = site.run("status", "--json").json["streams"][0]["holds"]
+        assert (one["reader"], one["reason"], one["waiting"]) == ("one", "no_process", 3)
+        assert (two["reader"], two["reason"]) == ("two", "behind")
+        assert "one: no process runs it: `dataflow worker flow.yml one` does" in site.run("status").out
+
+    def test_when_a_stream_will_be_full(self, site: Site) -> None:
+        site.store.apply()
+        note = {"at_ms": site.store.hop("one").now_ms() - 10_000, "depths": {"a.stream_in": 0}}
+        call(site.client, "LPUSH", site.store.keys.trend, json.dumps(note))
+        site.put(*range(200))
+        stream = site.run("status", "--json").json["streams"][0]
+        assert stream["growth_per_s"] == pytest.approx(20, rel=0.1)
+        assert stream["full_in_s"] == pytest.approx(90, rel=0.1)
+        assert "1 min 3" in site.run("status").out or "1 min 2" in site.run("status").out
+
+    def test_memory_and_where_readers_began(self, site: Site) -> None:
+        site.store.apply()
+        call(site.client, "CONFIG", "SET", "maxmemory", 10**9)
+        seen = site.run("status", "--json").json
+        assert (seen["memory"]["main"]["limit_bytes"], seen["memory"]["main"]["door"]) == (10**9, "open")
+        assert {r["join"]["where"] for stream in seen["streams"] for r in stream["readers"]} == {"start"}
+        assert "MiB of 954 (0%)" in site.run("status").out
 
     def test_watching_ends_with_ctrl_c(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         site.store.apply()
