@@ -17,6 +17,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from dataflow.errors import DataflowError, UserError
+from dataflow.masking import mask_urls
 from dataflow.schedule import zone
 from dataflow.store.leadership import Leadership
 from scheduler import record as rules
@@ -190,7 +191,7 @@ class Loop:
         decision = decide(before, task.wish, task.enabled)
         state, hindrance = self._place(task, decision.state)
         self._states[task.pid] = state
-        self._note(task, state, hindrance or decision.why)
+        self._note(task, state, mask_urls(hindrance or decision.why))
         if task.said != state and not self.trouble:
             self._try(lambda: self._tasks.set(task.pid, running_status=state, update_time=self.now_text()))
 

@@ -20,6 +20,7 @@ from dataflow.cli.arguments import json_option
 from dataflow.cli.common import flow_option, number, print_json, show, split_flow, table
 from dataflow.errors import DataflowError, UnknownName, UserError
 from dataflow.flow.load import load
+from dataflow.masking import masked
 from dataflow.schedule import zone
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client
@@ -162,7 +163,7 @@ class _Site:
         """A task and its runs, for people and for JSON."""
         task = Task.of(raw)
         record = Record.of(self.tasks.record(task.pid) or {})
-        return {
+        view = {
             "task_id": task.task_id,
             "description": task.description,
             "job": task.job_name,
@@ -184,6 +185,7 @@ class _Site:
                 for one in record.history
             ],
         }
+        return {name: masked(value) for name, value in view.items()}
 
     def wait(self, holds: Callable[[], bool], timeout_s: float, complaint: str) -> None:
         """Wait until the scheduler has done something. Raises DataflowError."""
