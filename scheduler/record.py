@@ -42,9 +42,10 @@ class Record:
     """The runs of one task.
 
     last_tick: the last tick that fired. due, done: the last tick whose run was begun, and ended; a run is under way
-    while due > done. hint: id of the message that asked for the run of an edge, sent at `sent_at`, after `resent` others
-    for the same tick; "" for a run in the scheduler itself. next_run: when the next tick is due, 0 for never. skipped: ticks that fell into a run. why: what
-    stands against the task's wish. owner: "flow" if the flow file has the schedule; "was:<wish>" if it had it.
+    while due > done. hint: id of the message that asked for the run of an edge, sent at `sent_at`, after `resent`
+    others for the same tick; "" for a run in the scheduler itself. next_run: when the next tick is due, 0 for never.
+    skipped: ticks that fell into a run. why: what stands against the task's wish. owner: "flow" if the flow file has
+    the schedule; "was:<wish>" if it had it.
     """
 
     last_tick: int = 0

@@ -8,8 +8,8 @@
 | `timeout_s` | seconds for the whole call, at most 300 | 30 |
 
 A redirect is not followed. The flow's own hub, sync API and scheduler are sent the key of our own services, nobody else
-is. Link-local and other addresses where clouds hand out secrets are refused whatever is
-allowed, however they are written: the name is looked up once, and the connection goes to the address that was checked.
+is. Link-local and other addresses where clouds hand out secrets are refused whatever is allowed, however they are
+written: the name is looked up once, and the connection goes to the address that was checked.
 """
 
 from __future__ import annotations
