@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import Alarm
+from dataflow.store.edgeruns import EdgeRun, edge_runs
 from dataflow.store.keys import Keys
 from dataflow.store.reading import (
     GroupView,
@@ -83,9 +84,10 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class EdgeStatus:
-    """One edge. lag: messages that it has not settled. mode: how its sink knows a batch again, "" if no one tells.
+    """One edge. lag: messages that it has not settled. mode: how its sink knows a batch again, "" if it never ran.
 
-    state: how its last run ended, as a running process tells it, "" if none does. open: messages in frozen batches.
+    state: how its last run ended; of an edge without a schedule, as a running process tells it, "" if none does.
+    last_run: the last run that anyone has noted, also of a process that is gone. open: messages in frozen batches.
     """
 
     name: str
@@ -102,6 +104,12 @@ class EdgeStatus:
     dead: int
     runner: str
     scheduled: bool
+    last_run: EdgeRun
+
+    @property
+    def trouble(self) -> str:
+        """What was wrong with its last run; "" if nothing was, or another run has ended well since."""
+        return self.last_run.error if self.state in ("", self.last_run.state) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +134,13 @@ def gather(flow: Flow, clients: Mapping[str, Client]) -> Status:
     views = {view.name: view for view in read_streams(flow, clients)}
     lanes = read_lanes(flow, clients)
     processes = tuple(read_processes(flow, clients.values()))
+    runs = edge_runs(clients[flow.home], Keys(flow.name))
     return Status(
         flow=flow.name,
         path=str(flow.path),
         applied={name: _applied(flow, client) for name, client in clients.items()},
         streams=tuple(_stream(flow, view, processes) for view in views.values()),
-        edges=tuple(_edge(edge, views[edge.source], lanes, processes) for edge in flow.edges.values()),
+        edges=tuple(_edge(edge, views[edge.source], lanes, processes, runs) for edge in flow.edges.values()),
         processes=processes,
         alarms=tuple(read_alarms(flow, clients.values())),
     )
@@ -176,16 +185,23 @@ def _reader(flow: Flow, stream: str, group: GroupView, processes: tuple[Process,
     )
 
 
-def _edge(edge: Edge, source: StreamView, lanes: list[LaneView], processes: tuple[Process, ...]) -> EdgeStatus:
+def _edge(
+    edge: Edge,
+    source: StreamView,
+    lanes: list[LaneView],
+    processes: tuple[Process, ...],
+    runs: Mapping[str, EdgeRun],
+) -> EdgeStatus:
     (group,) = [group for group in source.groups if group.name == edge.name]
     own = [lane for lane in lanes if lane.edge == edge.name]
+    last = runs.get(edge.name, EdgeRun())
     return EdgeStatus(
         name=edge.name,
         kind=edge.kind,
         source=edge.source,
         target=", ".join(edge.target_streams) or f"{edge.connection}.{edge.table}",
-        mode="marker" if edge.kind == "s2s" else str(_told(processes, "modes", edge.name)),
-        state=str(_told(processes, "edges", edge.name)),
+        mode="marker" if edge.kind == "s2s" else str(_told(processes, "modes", edge.name)) or last.mode,
+        state=str(_told(processes, "edges", edge.name)) if edge.task is None else last.state,
         paused="; ".join(lane.paused for lane in own if lane.paused),
         lag=group.waiting,
         open=sum(lane.open.count for lane in own if lane.open),
@@ -194,6 +210,7 @@ def _edge(edge: Edge, source: StreamView, lanes: list[LaneView], processes: tupl
         dead=group.dead,
         runner=next((lane.holder for lane in own if lane.holder), ""),
         scheduled=edge.task is not None,
+        last_run=last,
     )
 
 
