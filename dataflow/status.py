@@ -84,7 +84,8 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class EdgeStatus:
-    """One edge. lag: messages that it has not settled. mode: how its sink knows a batch again, "" if it never ran.
+    """One edge. lag: messages that it has not settled, None where Redis alone cannot tell. mode: how a repeated batch
+    is known again, "" if it never ran.
 
     state: how its last run ended; of an edge without a schedule, as a running process tells it, "" if none does.
     last_run: the last run that anyone has noted, also of a process that is gone. open: messages in frozen batches.
@@ -97,7 +98,7 @@ class EdgeStatus:
     mode: str
     state: str
     paused: str
-    lag: int
+    lag: int | None
     open: int
     settled: int
     written: int
@@ -140,7 +141,7 @@ def gather(flow: Flow, clients: Mapping[str, Client]) -> Status:
         path=str(flow.path),
         applied={name: _applied(flow, client) for name, client in clients.items()},
         streams=tuple(_stream(flow, view, processes) for view in views.values()),
-        edges=tuple(_edge(edge, views[edge.source], lanes, processes, runs) for edge in flow.edges.values()),
+        edges=tuple(_edge(edge, views[edge.anchor], lanes, processes, runs) for edge in flow.edges.values()),
         processes=processes,
         alarms=tuple(read_alarms(flow, clients.values())),
     )
@@ -185,6 +186,10 @@ def _reader(flow: Flow, stream: str, group: GroupView, processes: tuple[Process,
     )
 
 
+_KNOWN_MODES: Mapping[str, str] = {"s2s": "marker", "mongo2s": "position"}
+"""Of the kinds that have one mode only."""
+
+
 def _edge(
     edge: Edge,
     source: StreamView,
@@ -192,22 +197,23 @@ def _edge(
     processes: tuple[Process, ...],
     runs: Mapping[str, EdgeRun],
 ) -> EdgeStatus:
-    (group,) = [group for group in source.groups if group.name == edge.name]
+    group = next((group for group in source.groups if group.name == edge.name), None)
+    counts = source.books.counts
     own = [lane for lane in lanes if lane.edge == edge.name]
     last = runs.get(edge.name, EdgeRun())
     return EdgeStatus(
         name=edge.name,
         kind=edge.kind,
-        source=edge.source,
+        source=edge.reads,
         target=", ".join(edge.target_streams) or f"{edge.connection}.{edge.table}",
-        mode="marker" if edge.kind == "s2s" else str(_told(processes, "modes", edge.name)) or last.mode,
+        mode=_KNOWN_MODES.get(edge.kind) or str(_told(processes, "modes", edge.name)) or last.mode,
         state=str(_told(processes, "edges", edge.name)) if edge.task is None else last.state,
         paused="; ".join(lane.paused for lane in own if lane.paused),
-        lag=group.waiting,
+        lag=group.waiting if group else None,
         open=sum(lane.open.count for lane in own if lane.open),
         settled=sum(lane.settled for lane in own),
-        written=group.out,
-        dead=group.dead,
+        written=counts.get(f"{edge.name}.out", 0),
+        dead=counts.get(f"{edge.name}.dead", 0),
         runner=next((lane.holder for lane in own if lane.holder), ""),
         scheduled=edge.task is not None,
         last_run=last,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flask import Response
@@ -10,6 +11,7 @@ from flask import Response
 from dataflow import __version__
 from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
+from dataflow.flow.spec import Flow
 from dataflow.store.keys import FORMAT
 from dataflow.store.memory import DOOR_MARK, Memory, read_memory
 from dataflow.store.reading import StreamView, read_alarms, read_streams
@@ -64,7 +66,7 @@ class Health:
         data: dict[str, Any] = {
             "redis": True,
             "undeclared": undeclared,
-            "full": [_fullness(view) for view in views if _is_full(view)],
+            "full": list(_full(net.flow, views)),
             "memory": {name: _room(one) for name, one in memory.items()},
             "trouble": self._live.trouble,
             "alarms": [{"kind": alarm.kind, "subject": alarm.subject, "text": alarm.text} for alarm in alarms],
@@ -96,10 +98,12 @@ def _room(memory: Memory) -> dict[str, Any]:
     }
 
 
-def _is_full(view: StreamView) -> bool:
-    return view.books.max_len is not None and view.books.depth >= view.books.max_len
-
-
-def _fullness(view: StreamView) -> dict[str, Any]:
-    held_by = [*view.holders, *view.missing]
-    return {"stream": view.name, "depth": view.books.depth, "max_len": view.books.max_len, "held_by": held_by}
+def _full(flow: Flow, views: Sequence[StreamView]) -> Iterator[dict[str, Any]]:
+    """Streams that the door finds full, with the readers who hold them. On a cycle it counts all its streams."""
+    depths = {view.name: view.books.depth for view in views}
+    for view in views:
+        cycle = flow.cycle(view.name)
+        depth = sum(depths[name] for name in cycle.streams) if cycle else depths[view.name]
+        if view.books.max_len is not None and depth >= view.books.max_len:
+            held_by = [*view.holders, *view.missing]
+            yield {"stream": view.name, "depth": depth, "max_len": view.books.max_len, "held_by": held_by}

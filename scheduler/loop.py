@@ -202,7 +202,7 @@ class Loop:
             self._try(lambda: self._tasks.set(task.key, running_status=state, update_time=self.now_text()))
 
     def _note(self, task: Task, state: State, why: str) -> None:
-        due = self._board.next_runs().get(task.pid) if state == "running" else None
+        due = self._board.next_run(task.pid) if state == "running" else None
         next_run = 0 if due is None else round(due.timestamp() * 1000)
         if why != self.runs.of(task.pid).why:
             self._reach.say(task.pid, why)

@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,8 +29,9 @@ from itertools import accumulate, chain
 from dataflow import holder
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
 from dataflow.flow.spec import Edge
-from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, content, digest, id_order
+from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, Waiting, content, digest, id_order
 from sync.ahead import Ahead
+from sync.refused import reasons, sentence
 from sync.renewal import Renewal
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.sink import Batch, Mode, Prepared, Refusal, Row, Sink, Verdict
@@ -175,6 +175,10 @@ class Runner:
             state, counts.read, counts.written, counts.skipped, counts.dead, remaining, counts.batches,
             time.monotonic() - begun, error, self.mode or "",
         )  # fmt: skip
+
+    def waiting(self, count: int) -> Waiting:
+        """What there is to do, without the lease; see Source."""
+        return self._source.waiting(count)
 
     def leave(self, *, release: bool = True) -> bool:
         """Let go of the sink and the lease. Safe to call at any time; never raises for a server that is away.
@@ -332,7 +336,7 @@ class Runner:
         if lease.bury_to and id_order(ids[-1]) <= id_order(lease.bury_to):
             return
         raise self._held(
-            f"{len(misfits)} of {len(ids)} messages do not fit the target ({_reasons(misfits)}). "
+            f"{len(misfits)} of {len(ids)} messages do not fit the target ({reasons(misfits.values())}). "
             f"{'The others arrived' if sent else 'Nothing was sent'}. Mend the target or the flow and "
             f"`dataflow resume {self._edge.name}`, or add --bury to move messages that do not fit to the dead letters"
         )
@@ -381,7 +385,7 @@ class Runner:
     # 6 settle
 
     def _settle(self, lease: Lease, work: _Work) -> Lease:
-        refused = [Refused(work.ids[index], _sentence(why)) for index, why in sorted(work.refused.items())]
+        refused = [Refused(work.ids[index], sentence(why)) for index, why in sorted(work.refused.items())]
         settle = partial(
             self._source.settle, lease, self._lease_ms, work.frozen, work.written, refused,
             keep=self._apart, buried=work.buried,
@@ -496,14 +500,3 @@ def _fitting(rows: Sequence[Row]) -> int:
         return len(rows)
     sizes = accumulate(sum(map(len, row)) for row in rows)
     return max(1, sum(1 for size in sizes if size <= BATCH_BYTES))
-
-
-def _sentence(why: Refusal) -> str:
-    return f"{why.field} ({why.type}): {why.reason}" if why.type else f"{why.field}: {why.reason}"
-
-
-def _reasons(refused: Mapping[int, Refusal]) -> str:
-    """The most frequent reasons, in words."""
-    kinds = Counter((why.field, why.type) for why in refused.values()).most_common(3)
-    examples = {(why.field, why.type): _sentence(why) for why in refused.values()}
-    return "; ".join(f"{count} x {examples[kind]}" for kind, count in kinds)

@@ -121,10 +121,11 @@ class Site:
         """A stream of the flow. Raises UnknownName."""
         return self.flow.streams[known(name, self.flow.streams, "stream")]
 
-    def source_of(self, reader: str) -> str:
-        """The stream that a worker or edge reads. Raises UnknownName."""
+    def anchor_of(self, reader: str) -> str:
+        """The stream that the dead letters of a worker or edge belong to. Raises UnknownName."""
         readers: dict[str, Worker | Edge] = {**self.flow.workers, **self.flow.edges}
-        return readers[known(reader, readers, "worker or edge")].source
+        found = readers[known(reader, readers, "worker or edge")]
+        return found.anchor if isinstance(found, Edge) else found.source
 
 
 def known(name: str, names: Collection[str], what: str) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 import click
 
 from dataflow.connections import resolve
-from dataflow.errors import UnknownName, UserError
+from dataflow.errors import DataflowError, UnknownName, UserError
 from dataflow.flow.load import load
 from dataflow.flow.spec import Flow
 from dataflow.warehouse import connect
+from dataflow.warehouse.statements import split, without_comments
 
 FORMATS: Mapping[str, str] = {
     "table": "PrettyCompactMonoBlock",
@@ -21,6 +24,8 @@ FORMATS: Mapping[str, str] = {
     "tsv": "TabSeparatedWithNames",
 }
 """What --format offers -> the ClickHouse output format."""
+_SHOWN = 60
+"""So many characters of a statement are told."""
 
 
 @click.command()
@@ -63,13 +68,45 @@ def sql(
 ) -> None:
     """Ask a flow's warehouse.
 
-    STATEMENT is one statement of ClickHouse SQL; without it, or with `-`, it is read from stdin. The tables of the
+    STATEMENT is one statement of ClickHouse SQL; without it, or with `-`, it is read from stdin. With --write there may
+    be several with semicolons between them: they are run one by one up to the first that fails. The tables of the
     flow's edges are in the database `default`.
     """
     flow = load(flow_path)
     warehouse = connect(resolve(flow).warehouse[_connection(flow, connection)])
     text = _statement(statement)
-    _print(warehouse.query(text, FORMATS[_form(form, as_json)], write=write, timeout_s=timeout_s))
+    ask = partial(warehouse.query, format=FORMATS[_form(form, as_json)], write=write, timeout_s=timeout_s)
+    if write and text.strip():
+        _run_all(ask, split(text))
+    else:
+        _print(ask(text))
+
+
+def _run_all(ask: Callable[[str], bytes], statements: Sequence[str]) -> None:
+    """Run statements in their order. Raises the error of the first that fails; those before it stay done."""
+    if not statements:
+        click.echo("nothing to do: there are only comments", err=True)
+    for at, statement in enumerate(statements):
+        try:
+            result = ask(statement)
+        except DataflowError as error:
+            if len(statements) == 1:
+                raise
+            raise type(error)(_stopped(statements, at, error)) from error
+        _print(result)
+
+
+def _stopped(statements: Sequence[str], at: int, error: DataflowError) -> str:
+    left = len(statements) - at - 1
+    return (
+        f"statement {at + 1} of {len(statements)} ({_shown(statements[at])}) failed: {error}; "
+        f"done before it: {', '.join(map(_shown, statements[:at])) or 'nothing'}; not tried after it: {left or 'nothing'}"
+    )
+
+
+def _shown(statement: str) -> str:
+    """How it begins, without the comments before it."""
+    return shorten(without_comments(statement), _SHOWN, placeholder=" ...")
 
 
 def _print(result: bytes) -> None:

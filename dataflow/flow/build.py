@@ -107,11 +107,13 @@ def worker(name: str, values: Values) -> Worker:
 
 
 def edge(name: str, values: Values) -> Edge:
-    """An edge; its kind decides what `to` means."""
+    """An edge; its kind decides what `from` and `to` mean."""
+    if values["kind"] == "mongo2s":
+        return intake(name, values)
     to, to_table = values.get("to"), values["kind"] in ("s2ch", "s2mongo")
     named, _, table = (to or "").partition(".") if to_table else ("", "", "")
     same = ("kind", "create_table", "columns", "delivery", "batch", "max_wait_s", "lease_s", "join")
-    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False}
+    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False, "max_hops": None}
     return Edge(
         name=name,
         source=values["from"],
@@ -121,7 +123,28 @@ def edge(name: str, values: Values) -> Edge:
         table=table or None,
         task=values["task"],
         min_batch=values["min_batch"] or min(LEAST_ROWS, values["batch"]),
-        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive")},
+        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive", "max_hops")},
+    )
+
+
+def intake(name: str, values: Values) -> Edge:
+    """An edge out of a collection."""
+    connection, _, collection = values["from"].partition(".")
+    same = ("kind", "database", "by", "fields", "id_field", "settle_s", "batch", "lease_s", "task")
+    return Edge(
+        name=name,
+        source="",
+        to_stream=values["to"],
+        route=None,
+        connection=connection or None,
+        table=collection or None,
+        create_table=False,
+        columns=None,
+        delivery="exactly_once",
+        min_batch=1,
+        max_wait_s=0.0,
+        join="start",
+        **{key: values[key] for key in same},
     )
 
 

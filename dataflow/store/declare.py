@@ -20,6 +20,7 @@ RETRY_MAX_LEN = 2**53
 """Retry streams only hold messages that were accepted before, so they are never full."""
 DEAD_MAX_LEN = 100_000
 """Dead letters of one group; when they are full the group stops and says so."""
+_NO_CYCLE = ("", "", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
     mended = []
     for at, max_len, groups in _streams_of(flow, keys, stream):
         args = [arg for group in groups for arg in (group, _join(flow, group))]
-        answer = script("declare").run(redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args])
+        around = _cycle(flow, keys, stream) if at == keys.stream(stream) else _NO_CYCLE
+        names = [at.stream, at.groups, at.counts, at.cycle]
+        answer = script("declare").run(redis, names, [max_len, int(create), *around, *args])
         if answer[0] != b"OK":
             raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
         mended += [(stream, name.decode()) for name in answer[1:]]
@@ -108,12 +111,23 @@ def applied_digest(redis: Client, keys: Keys) -> str:
 
 
 def _streams_of(flow: Flow, keys: Keys, stream: str) -> Iterator[tuple[StreamKeys, int, tuple[str, ...]]]:
-    """A stream and what belongs to it: per reader its retry stream and its dead letters."""
+    """A stream and what belongs to it: per reader its retry stream and its dead letters; dead letters of intakes."""
     readers = flow.readers(stream)
     yield keys.stream(stream), flow.streams[stream].max_len, readers
     for group in readers:
         yield keys.retry(stream, group), RETRY_MAX_LEN, (group,)
         yield keys.dead(stream, group), DEAD_MAX_LEN, ()
+    for edge in flow.intakes(stream):
+        yield keys.dead(stream, edge), DEAD_MAX_LEN, ()
+
+
+def _cycle(flow: Flow, keys: Keys, stream: str) -> tuple[str, str, int]:
+    """The cycle that a stream lies on: its streams, who writes inside it, whether it is closed here."""
+    cycle = flow.cycle(stream)
+    if cycle is None:
+        return _NO_CYCLE
+    streams = " ".join(keys.stream(name).stream for name in cycle.streams)
+    return streams, f" {' '.join(sorted(cycle.steps))} ", int(stream in cycle.closing)
 
 
 def _join(flow: Flow, group: str) -> str:

@@ -7,12 +7,13 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 |---|---|---|
 | `{f}:<stream>` | stream | messages, one entry each, one field per message field |
 | `{f}:<stream>:groups` | hash | the declared readers: group -> frontier (`<id>`: all up to and with it is finished; `(<id>`: all before it) |
-| `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out`, `.kept` (settled by an edge, not yet confirmed); `kept` (their sum) |
+| `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out`, `.kept` (settled by an edge, not yet confirmed); `kept` (their sum); `cycle` (1: the stream lies on one) |
+| `{f}:<stream>:cycle` | hash | of a stream on a cycle: `streams` (their keys), `steps` (who writes inside it, between spaces), `closing` (1: an edge closes it here) |
 | `{f}:<stream>:retry:<group>` | stream | messages of one group that come back to that group only; with `:groups` and `:counts` of its own |
 | `{f}:<stream>:parked:<group>` | zset | messages waiting for their back-off; score = due time in ms |
 | `{f}:<stream>:dead:<group>` | stream | dead letters of one group; with `:counts` of its own |
 | `{f}:<stream>:attempts:<group>` | hash | `<lane>/<entry id>` -> how often an entry was begun alone and not finished |
-| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on |
+| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on; for an edge that reads a collection, on the Redis of its target |
 | `{f}:edge:<edge>:retry` | hash | the same for the edge's retry stream |
 | `{f}:edge:<edge>:settled`, `{f}:edge:<edge>:retry:settled` | list | batches that are settled, but not yet confirmed by a target on another server |
 | `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |
@@ -40,7 +41,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class StreamKeys:
-    """The three keys that every stream has: entries, declared readers, counts."""
+    """The keys that every stream has: entries, declared readers, counts; and `cycle`, if it lies on one."""
 
     stream: str
 
@@ -53,6 +54,11 @@ class StreamKeys:
     def counts(self) -> str:
         """Hash of counters."""
         return f"{self.stream}:counts"
+
+    @property
+    def cycle(self) -> str:
+        """Hash with the cycle that the stream lies on."""
+        return f"{self.stream}:cycle"
 
 
 @dataclass(frozen=True, slots=True)

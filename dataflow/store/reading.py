@@ -239,7 +239,7 @@ def read_lanes(flow: Flow, clients: Mapping[str, Client]) -> list[LaneView]:
     """Every lane of the flow's edges that ever ran, in the order of the flow file; the main lane first."""
     found: dict[str, tuple[LaneView, ...]] = {}
     for connection, client in clients.items():
-        edges = [edge.name for edge in flow.edges.values() if flow.streams[edge.source].on == connection]
+        edges = [edge.name for edge in flow.edges.values() if flow.streams[edge.anchor].on == connection]
         found |= read_tallies(client, Keys(flow.name), [], edges).lanes
     return [lane for edge in flow.edges for lane in found.get(edge, ())]
 

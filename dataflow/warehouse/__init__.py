@@ -6,6 +6,7 @@ warehouse.rows("SELECT count() AS n FROM scores WHERE flow > {least:Float64}", {
 interface      what every warehouse can be asked, and the form of its rows
 ask            a request to an embedded warehouse, and its answer, as they go over the wire
 over_socket    an embedded warehouse, answered for by the process that owns it
+statements     a text of several statements, taken apart
 connect        the warehouse at an address: that, or a ClickHouse server (`dataflow.clickhouse`)
 """
 

@@ -148,7 +148,7 @@ def _described(edge: Edge) -> dict[str, Any]:
     return {
         "name": edge.name,
         "kind": edge.kind,
-        "from": edge.source,
+        "from": edge.reads,
         "to": target_of(edge),
         "columns": None if edge.columns is None else list(edge.columns),
         "batch": edge.batch,

@@ -13,6 +13,7 @@ from dataflow.warehouse import connect
 from sync.ddl_command import ddl
 from sync.sinks.clickhouse.ddl import needed
 from sync.sinks.clickhouse.table import Column, Table, TableName
+from tests.acceptance.project import command
 
 FLOW = """
 flow: water
@@ -36,6 +37,11 @@ def asked(clickhouse: ClickHouseServer, table: str, folder: Path, edge: str = "a
     told = CliRunner().invoke(ddl, [str(flow), edge], catch_exceptions=False)
     assert told.exit_code == 0
     return told.output
+
+
+def _sql(folder: Path, text: str) -> tuple[int, str]:
+    done = command(folder, "sql", "--write", stdin=text)
+    return done.returncode, done.stderr
 
 
 @pytest.mark.integration
@@ -69,6 +75,25 @@ class TestServer:
         for statement in said.split(";")[:-1]:
             warehouse.query(statement, write=True)
         assert "by: readback" in asked(clickhouse, server_table, tmp_path)
+
+    @pytest.mark.acceptance
+    def test_it_is_piped_into_sql(self, clickhouse: ClickHouseServer, server_table: str, tmp_path: Path) -> None:
+        made = asked(clickhouse, server_table, tmp_path)
+        assert made.count(";\n") == 2
+        assert _sql(tmp_path, made) == (0, "")
+        connect(clickhouse.url).query(f"ALTER TABLE {server_table} DROP COLUMN _extra", write=True)
+        connect(clickhouse.url).query(f"ALTER TABLE {server_table} DROP COLUMN ok", write=True)
+        mended = asked(clickhouse, server_table, tmp_path)
+        assert mended.count("ADD COLUMN") == 2
+        assert _sql(tmp_path, mended) == (0, "")
+        assert _sql(tmp_path, asked(clickhouse, server_table, tmp_path)) == (
+            0,
+            "nothing to do: there are only comments\n",
+        )
+        code, told = _sql(tmp_path, f"DROP TABLE {server_table};\n-- mends; it\n{mended}")
+        assert code == 2
+        assert told.startswith(f"dataflow: statement 2 of 3 (ALTER TABLE `default`.`{server_table}` ADD COLUMN")
+        assert told.endswith(f"done before it: DROP TABLE {server_table}; not tried after it: 1\n")
 
     def test_an_edge_without_a_table(self, clickhouse: ClickHouseServer, tmp_path: Path) -> None:
         flow = tmp_path / "flow.yml"

@@ -83,12 +83,12 @@ end
 for target, n in pairs(wanted) do
   local key = 7 + 2 * target
   if not is_stream(KEYS[key]) then return {'WRONGTYPE', key} end
-  local full = lacks_room(KEYS[key], KEYS[key + 1], n)
+  local full = lacks_room(KEYS[key], KEYS[key + 1], n, group)
   if full then return {'FULL', key, full[1], full[2]} end
 end
 if n_dead > 0 then
   if not is_stream(dead) then return {'WRONGTYPE', 6} end
-  local full = lacks_room(dead, dead_counts, n_dead)
+  local full = lacks_room(dead, dead_counts, n_dead, group)
   if full then return {'FULL', 6, full[1], full[2]} end
 end
 
