@@ -176,7 +176,7 @@ class Runner:
         remaining = 0 if state == "empty" else self._remaining()
         return Run(
             state, counts.read, counts.written, counts.skipped, counts.dead, remaining, counts.batches,
-            time.monotonic() - begun, error,
+            time.monotonic() - begun, error, self.mode or "",
         )  # fmt: skip
 
     def waiting(self, count: int) -> Waiting:
