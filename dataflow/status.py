@@ -12,6 +12,7 @@ from typing import Any, Literal
 from dataflow.flow.spec import Edge, Flow
 from dataflow.holding import Hold, Scene, holds
 from dataflow.store.alarms import Alarm
+from dataflow.store.edgeruns import EdgeRun, edge_runs
 from dataflow.store.keys import Keys
 from dataflow.store.memory import DOOR_MARK, Memory, read_memory
 from dataflow.store.reading import (
@@ -98,9 +99,10 @@ class StreamStatus:
 @dataclass(frozen=True, slots=True)
 class EdgeStatus:
     """One edge. lag: messages that it has not settled, None where Redis alone cannot tell. mode: how a repeated batch
-    is known again, "" if no one tells.
+    is known again, "" if it never ran.
 
-    state: how its last run ended, as a running process tells it, "" if none does. open: messages in frozen batches.
+    state: how its last run ended; of an edge without a schedule, as a running process tells it, "" if none does.
+    last_run: the last run that anyone has noted, also of a process that is gone. open: messages in frozen batches.
     """
 
     name: str
@@ -117,6 +119,12 @@ class EdgeStatus:
     dead: int
     runner: str
     scheduled: bool
+    last_run: EdgeRun
+
+    @property
+    def trouble(self) -> str:
+        """What was wrong with its last run; "" if nothing was, or another run has ended well since."""
+        return self.last_run.error if self.state in ("", self.last_run.state) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ def gather(flow: Flow, clients: Mapping[str, Client]) -> Status:
     scene = Scene(flow, lanes, processes, alarms)
     trends = read_trends(flow, clients)
     joins = {name: read_joins(clients[flow.streams[name].on], Keys(flow.name), name) for name in views}
+    runs = edge_runs(clients[flow.home], Keys(flow.name))
     return Status(
         flow=flow.name,
         path=str(flow.path),
@@ -170,7 +179,7 @@ def gather(flow: Flow, clients: Mapping[str, Client]) -> Status:
         streams=tuple(
             _stream(scene, view, joins[view.name], trends[flow.streams[view.name].on]) for view in views.values()
         ),
-        edges=tuple(_edge(edge, views[edge.anchor], lanes, processes) for edge in flow.edges.values()),
+        edges=tuple(_edge(edge, views[edge.anchor], lanes, processes, runs) for edge in flow.edges.values()),
         processes=processes,
         alarms=alarms,
     )
@@ -230,17 +239,24 @@ _KNOWN_MODES: Mapping[str, str] = {"s2s": "marker", "mongo2s": "position"}
 """Of the kinds that have one mode only."""
 
 
-def _edge(edge: Edge, source: StreamView, lanes: list[LaneView], processes: tuple[Process, ...]) -> EdgeStatus:
+def _edge(
+    edge: Edge,
+    source: StreamView,
+    lanes: list[LaneView],
+    processes: tuple[Process, ...],
+    runs: Mapping[str, EdgeRun],
+) -> EdgeStatus:
     group = next((group for group in source.groups if group.name == edge.name), None)
     counts = source.books.counts
     own = [lane for lane in lanes if lane.edge == edge.name]
+    last = runs.get(edge.name, EdgeRun())
     return EdgeStatus(
         name=edge.name,
         kind=edge.kind,
         source=edge.reads,
         target=", ".join(edge.target_streams) or f"{edge.connection}.{edge.table}",
-        mode=_KNOWN_MODES.get(edge.kind) or str(_told(processes, "modes", edge.name)),
-        state=str(_told(processes, "edges", edge.name)),
+        mode=_KNOWN_MODES.get(edge.kind) or str(_told(processes, "modes", edge.name)) or last.mode,
+        state=str(_told(processes, "edges", edge.name)) if edge.task is None else last.state,
         paused="; ".join(lane.paused for lane in own if lane.paused),
         lag=group.waiting if group else None,
         open=sum(lane.open.count for lane in own if lane.open),
@@ -249,6 +265,7 @@ def _edge(edge: Edge, source: StreamView, lanes: list[LaneView], processes: tupl
         dead=counts.get(f"{edge.name}.dead", 0),
         runner=next((lane.holder for lane in own if lane.holder), ""),
         scheduled=edge.task is not None,
+        last_run=last,
     )
 
 

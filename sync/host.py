@@ -33,6 +33,7 @@ from dataflow.store.redis import call, connect
 from dataflow.store.trend import note_depths
 from dataflow.up.folder import DataFolder
 from sync import app
+from sync.confirming import Confirming
 from sync.loops import Loops
 from sync.room import Room
 from sync.warehouse.chdb import ChdbWarehouse
@@ -94,6 +95,7 @@ class _Watch:
         self._concurrency = concurrency
         self._watchdog = Watchdog(_queue(room), concurrency)
         self._loops = Loops()
+        self._confirming = Confirming(room, app.stop)
         self._process = process_name("sync")
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._said: dict[str, str] = {}
@@ -103,6 +105,7 @@ class _Watch:
     def start(self) -> None:
         """Start the continuous edges."""
         self._watchdog.listen()
+        self._confirming.start()
         self._thread.start()
 
     def join(self) -> None:
@@ -118,6 +121,7 @@ class _Watch:
             self._try(self._look_at_celery)
             app.stop.wait(BEAT_EVERY_S)
         self._loops.stop(STOP_S)
+        self._confirming.join(STOP_S)
         if not self._said.get("_look"):  # else Redis does not answer
             self._try(self._leave)
         if not self.celery_ended.wait(CELERY_STOPS_S):

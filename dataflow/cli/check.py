@@ -15,6 +15,7 @@ from dataflow.flow.load import check as check_file
 from dataflow.flow.load import load
 from dataflow.flow.schema import schema_text
 from dataflow.flow.spec import Flow
+from dataflow.unchecked import unchecked
 
 _FLOW = click.argument("flow", type=click.Path(path_type=Path), default="flow.yml")
 
@@ -37,6 +38,12 @@ def check(flow: Path, as_json: bool, schema: bool) -> None:
         click.echo(json.dumps([dataclasses.asdict(problem) for problem in problems], indent=1))
     elif found is not None:
         click.echo(f"{flow}: ok: {_summary(found)}")
+        for name, options in _unchecked(found):
+            click.echo(
+                f"{flow}: warning: connection {name!r} turns checks of certificates off ({', '.join(options)}): "
+                "whoever answers there gets the password and messages; name the authority instead (docs/SECURITY.md)",
+                err=True,
+            )
     else:
         click.echo("\n".join(str(problem) for problem in problems))
     if problems:
@@ -64,6 +71,11 @@ def _checked(path: Path) -> tuple[Flow | None, Sequence[Problem]]:
         return check_file(path), ()
     except FlowError as error:
         return None, error.problems
+
+
+def _unchecked(flow: Flow) -> list[tuple[str, tuple[str, ...]]]:
+    """The connections with which anybody is believed, and the options that say so."""
+    return [(one.name, options) for one in flow.connections.values() if (options := unchecked(one.url))]
 
 
 def _summary(flow: Flow) -> str:

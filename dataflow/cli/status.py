@@ -169,9 +169,10 @@ def _edges(seen: Status) -> RenderableType:
 def _state(edge: EdgeStatus) -> Text:
     if edge.paused:
         return Text(f"paused: {edge.paused}", style="bold red")
-    return Text(
-        edge.state or ("scheduled" if edge.scheduled else "no process runs it" if not edge.runner else "running")
-    )
+    calm = "scheduled" if edge.scheduled else edge.state or ("running" if edge.runner else "no process runs it")
+    if not edge.trouble:
+        return Text(calm)
+    return Text(f"{calm}; its last run: {edge.last_run.state}: {edge.trouble}", style="bold red")
 
 
 def _processes(seen: Status) -> RenderableType:

@@ -29,6 +29,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:run:records` | hash | runs of edges that the sync API was asked for: `<id>` -> JSON {edge, asked_ms}; `<id>:begun` -> JSON {at_ms}; `<id>:ended` -> JSON, what the run did |
 | `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
 | `{f}:trend` | list | JSON {at_ms, depths}: how full the streams of this server were in the last minute, the newest first |
+| `{f}:run:edges` | hash | `<edge>` -> JSON {state, error, at_ms} of its last run; `<edge>:mode` -> how its target was seen to know a batch again |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -130,6 +131,11 @@ class Keys:
     def runs(self) -> tuple[str, str]:
         """Runs that were asked for, and how old each is."""
         return f"{{{self.flow}}}:run:records", f"{{{self.flow}}}:run:ages"
+
+    @property
+    def edge_runs(self) -> str:
+        """How the last run of each edge ended."""
+        return f"{{{self.flow}}}:run:edges"
 
     @property
     def applied(self) -> str:

@@ -15,7 +15,7 @@ from dataflow.flow.spec import Flow
 from dataflow.store.alarms import Alarm, alarms
 from dataflow.store.hop import LANES, LaneName
 from dataflow.store.keys import Keys
-from dataflow.store.live import SILENT_AFTER_S, live
+from dataflow.store.live import live
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
@@ -277,11 +277,11 @@ def read_processes(flow: Flow, clients: Iterable[Client], now_s: float | None = 
     newest: dict[tuple[str, str], Process] = {}
     for client in clients:
         for one in live(client, Keys(flow.name)):
-            age_s = max(0.0, now - one.at_ms / 1000)
+            age_s = one.age_s(now)
             known = newest.get((one.kind, one.process))
             if known is None or age_s < known.age_s:
                 newest[one.kind, one.process] = Process(
-                    one.kind, one.process, round(age_s, 3), age_s > SILENT_AFTER_S, one.facts
+                    one.kind, one.process, round(age_s, 3), one.is_silent(now), one.facts
                 )
     return [newest[name] for name in sorted(newest)]
 

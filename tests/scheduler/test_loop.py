@@ -11,9 +11,10 @@ from dataflow.store.declare import apply
 from dataflow.store.redis import connect
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import RedisServer
-from scheduler.jobs.edge import HELD
+from scheduler.jobs.edge import EXPIRED, HELD
 from scheduler.loop import Loop
 from scheduler.record import RESEND_MS, Outcome
+from scheduler.task import Task
 from tests.scheduler.rig import Rig, eventually
 
 pytestmark = pytest.mark.integration
@@ -232,12 +233,54 @@ def test_a_lost_hint_is_sent_again_for_the_same_tick(rig: Rig) -> None:
     loop = rig.loop()
     loop.turn()
     eventually("a hint", lambda: len(rig.hints.sent) == 1)
-    rig.hints.answers[rig.hints.ids[0]] = Outcome(HELD)
+    rig.hints.answers[rig.hints.ids[0]] = Outcome(EXPIRED)
     loop.turn()
     assert len(rig.hints.sent) == 1
     rig.clock.off_s = RESEND_MS / 1000
     loop.turn()
     assert rig.hints.sent[1] == rig.hints.sent[0]
+
+
+def test_a_run_that_meets_another_runner_ends_at_once(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    rig.hints.answer = Outcome(HELD)
+    loop = rig.loop()
+    loop.turn()
+    loop.runs.begin(Task.of(rig.document()), int(time.time() * 1000))
+    loop.turn()
+    record = loop.runs.of(pid)
+    assert [one.state for one in record.history] == [HELD] and not record.under_way and record.errors == 0
+
+
+def test_tasks_of_one_edge_do_not_skip_ticks_for_one_another(rig: Rig) -> None:
+    pids = [rig.insert(f"t{n}", interval_para={"second": "*/2"}) for n in range(4)]
+    rig.hints.answer = Outcome(HELD)
+    loop = rig.loop()
+    eventually("runs", lambda: bool(loop.turn()) or all(loop.runs.of(pid).runs >= 3 for pid in pids))  # type: ignore[func-returns-value]
+    assert [loop.runs.of(pid).skipped for pid in pids] == [0, 0, 0, 0]
+
+
+def test_who_asked_again_waits_for_the_run_that_the_first_hint_began(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    rig.hints.answer = None
+    loop = rig.loop()
+    loop.turn()
+    loop.runs.begin(Task.of(rig.document()), int(time.time() * 1000))
+    rig.clock.off_s = RESEND_MS / 1000
+    loop.turn()
+    rig.hints.answers[rig.hints.ids[1]] = Outcome(HELD)
+    loop.turn()
+    assert loop.runs.of(pid).under_way and len(rig.hints.sent) == 2
+
+
+def test_no_password_of_an_address_is_written_down(rig: Rig) -> None:
+    pid = rig.insert(job_name="make_a_request", task_kwargs={"url": "http://u:hunter2@127.0.0.1/"})
+    loop = rig.loop()
+    loop.turn()
+    assert "http://***@127.0.0.1/" in loop.runs.of(pid).why and "hunter2" not in str(rig.tasks.record(pid))
+    rig.set(pid, job_name="s2s", task_kwargs={"edge": "http://u:hunter2@127.0.0.1/"})
+    loop.turn()
+    assert "***" in loop.runs.of(pid).why and "hunter2" not in str(rig.tasks.record(pid))
 
 
 def test_a_hint_that_another_scheduler_lost_is_sent_again(rig: Rig) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from dataflow.cli.audit import Tables
 from dataflow.store.alarms import raise_alarm
+from dataflow.store.edgeruns import note_edge_run
 from dataflow.store.hop import Dead, Drop, Out, Park
 from dataflow.store.live import beat
 from dataflow.store.redis import call
@@ -116,6 +117,19 @@ class TestStatus:
         page = site.run("status").out
         for word in ("flow net", "revision 1", "a.stream_in", "two", "archive", "more than half is bad"):
             assert word in page
+
+    def test_the_last_run_of_an_edge_is_told_though_no_process_is_left(self, site: Site) -> None:
+        site.store.apply()
+        redis, keys = site.client, site.store.keys
+        note_edge_run(redis, keys, "archive", "empty", "", "token")
+        note_edge_run(redis, keys, "archive", "refused", "no table at clickhouse://u:hunter2@h/", "")
+        copy, archive = site.run("status", "--json").json["edges"]
+        assert (archive["mode"], archive["state"], archive["last_run"]["state"]) == ("token", "", "refused")
+        assert copy["last_run"] == {"state": "", "error": "", "mode": "", "at_ms": 0}
+        page = " ".join(site.run("status").out.split())
+        assert "refused" in page and "hunter2" not in page
+        beat(redis, keys, "sync", "sync@h.1", edges={"archive": "empty"}, modes={})
+        assert "refused" not in site.run("status").out, "a process that lives knows better"
 
     def test_what_is_not_well_is_said(self, site: Site) -> None:
         assert "not applied, run `dataflow apply`" in site.run("status").out

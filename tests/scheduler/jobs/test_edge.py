@@ -10,7 +10,7 @@ import redis
 from dataflow.broker import broker_url, queue_of
 from dataflow.errors import ServerAway
 from dataflow.testing.servers import RedisServer
-from scheduler.jobs.edge import HELD, EdgeJob, Hints
+from scheduler.jobs.edge import EXPIRED, HELD, EdgeJob, Hints
 from tests.scheduler.rig import Rig, eventually
 from tests.scheduler.worker import HintTaker
 
@@ -34,6 +34,7 @@ def test_a_hint_is_taken_and_its_outcome_found(redis_url: str) -> None:
         ('{"status": "SUCCESS", "result": {"state": "held", "error": ""}}', HELD, ""),
         ('{"status": "SUCCESS", "result": {"state": "paused", "error": "drift"}}', "paused", "drift"),
         ('{"status": "SUCCESS", "result": {"state": "undeclared"}}', "undeclared", "undeclared"),
+        ('{"status": "REVOKED", "result": null}', EXPIRED, "the hint was not taken in time"),
         ('{"status": "SUCCESS", "result": null}', "ok", ""),
         (
             '{"status": "FAILURE", "result": {"exc_type": "ValueError", "exc_message": ["no"],'
