@@ -13,7 +13,6 @@ from rich.text import Text
 from dataflow.broker import broker_url
 from dataflow.cli.arguments import json_option
 from dataflow.cli.common import Site, print_json, show, table, with_flow
-from dataflow.clickhouse.address import ServerAddress
 from dataflow.doctor import broker, clickhouse, doors, machine, mongo, redis
 from dataflow.doctor import flow as applied
 from dataflow.doctor.clickhouse import TableFacts
@@ -81,21 +80,20 @@ def _connection(site: Site, connection: Connection) -> list[Finding]:
         if connection.kind == "mongo":
             return mongo.examine(name, site.resolved.mongo[name])
         edges = [edge for edge in site.flow.edges.values() if edge.connection == name]
-        warehouse = connect(site.resolved.warehouse[name])
+        warehouse = connect(site.resolved.warehouse[name], in_database=False)  # an edge may be going to make it
         return clickhouse.examine(name, warehouse, edges, lambda edge: _look_at_table(site, edge))
     except DataflowError as error:  # an address that cannot be used, an embedded server that does not run
         return [Finding(f"{connection.kind} {name}", "wrong", "unreachable", str(error), "correct this connection")]
 
 
 def _look_at_table(site: Site, edge: Edge) -> TableFacts | None:
-    from sync.ddl_command import AskedWarehouse
-    from sync.sinks.clickhouse.table import TableName, read_table
+    from sync.ddl_command import AskedWarehouse, table_at
+    from sync.sinks.clickhouse.table import read_table
 
     if edge.connection is None or edge.table is None:
         return None
     address = site.resolved.warehouse[edge.connection]
-    database = ServerAddress.read(address).database if isinstance(address, str) else ""
-    found = read_table(AskedWarehouse(connect(address)), TableName.read(edge.table, database or "default"))
+    found = read_table(AskedWarehouse(connect(address, in_database=False)), table_at(address, edge.table))
     if found is None:
         return None
     return TableFacts(str(found.name), found.engine, found.mode, found.window, found.has_mid)
