@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dataflow.doctor.finding import Finding, is_well
 from dataflow.errors import DataflowError
 from dataflow.flow.spec import Connection, Edge
 from dataflow.run_file import data_folder
+from dataflow.store.live import Live, live
 from dataflow.warehouse import connect
 
 WRONG_EXIT_CODE = 1
@@ -28,16 +29,23 @@ _COLOURS = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
 @click.command()
 @with_flow
+@click.option("--hub", metavar="URL", help="Where the hub answers, if not on this machine as the flow says.")
+@click.option("--scheduler", metavar="URL", help="The same for the scheduler.")
+@click.option("--sync-api", metavar="URL", help="The same for the API that runs edges.")
 @click.option("--problems", is_flag=True, help="Leave out what is well.")
 @json_option
-def doctor(flow_path: Path, problems: bool, as_json: bool) -> None:
+def doctor(
+    flow_path: Path, hub: str | None, scheduler: str | None, sync_api: str | None, problems: bool, as_json: bool
+) -> None:
     """Check the deployment of FLOW: servers, their settings, what runs, this machine; say what to change.
 
     Nothing is changed; for a moment there are keys {FLOW}:doctor in Redis. Exit code 1 if something is wrong; notes are
-    advice. Run it where the flow runs, as the user and with the environment of its services.
+    advice. Run it where the flow runs, as the user and with the environment of its services. A hub or scheduler that
+    does not answer on this machine is known by its heartbeat.
     """
+    told = {"hub": hub, "scheduler": scheduler, "sync-api": sync_api}
     with Site(flow_path) as site:
-        found = examine(site)
+        found = examine(site, {name: url.rstrip("/") for name, url in told.items() if url})
     chosen = [finding for finding in found if not (problems and finding.level == "ok")]
     if as_json:
         print_json({"well": is_well(found), "findings": chosen})
@@ -49,8 +57,12 @@ def doctor(flow_path: Path, problems: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(WRONG_EXIT_CODE)
 
 
-def examine(site: Site) -> list[Finding]:
-    """Everything about a deployment, in the order of the flow file. Servers are asked at the same time."""
+def examine(site: Site, told: Mapping[str, str]) -> list[Finding]:
+    """Everything about a deployment, in the order of the flow file. Servers are asked at the same time.
+
+    Args:
+        told: hub, scheduler, sync-api -> base URL, where the flow's own is not meant.
+    """
     with ThreadPoolExecutor(max_workers=8) as pool:
         by_connection = list(pool.map(lambda connection: _connection(site, connection), _used(site)))
     found = [finding for findings in by_connection for finding in findings]
@@ -59,7 +71,7 @@ def examine(site: Site) -> list[Finding]:
         *found,
         *_broker(site),
         *([] if away else applied.examine(site.flow, site.clients)),
-        *_doors(site),
+        *_doors(site, told, () if away else _heard_of(site)),
         *_here(site),
     ]
 
@@ -106,12 +118,24 @@ def _broker(site: Site) -> list[Finding]:
     return broker.examine(broker_url(streams[site.flow.home]), streams)
 
 
-def _doors(site: Site) -> list[Finding]:
-    hub = doors.examine("hub", site.resolved.hub_url, site.flow.name)
-    return [
-        *hub,
-        *(doors.examine("scheduler", site.resolved.scheduler_url, site.flow.name) if site.flow.scheduled else []),
-    ]
+def _doors(site: Site, told: Mapping[str, str], processes: Iterable[Live]) -> Iterator[Finding]:
+    """Asked where they are told to be; else on this machine, and if nobody answers here, by their heartbeats."""
+    urls = {"hub": site.resolved.hub_url}
+    if site.flow.scheduled:
+        urls["scheduler"] = site.resolved.scheduler_url
+    if site.flow.edges:
+        urls["sync-api"] = site.resolved.sync_url
+    for name, url in urls.items():
+        found = doors.examine(name, told.get(name, url), site.flow.name)
+        silent = name not in told and any(finding.code == "unreachable" for finding in found)
+        yield from (doors.heard(name, processes) if silent else []) or found
+
+
+def _heard_of(site: Site) -> list[Live]:
+    try:
+        return live(site.home, site.keys)
+    except DataflowError:  # told by what looks at the flow
+        return []
 
 
 def _here(site: Site) -> list[Finding]:
