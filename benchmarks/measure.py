@@ -6,6 +6,8 @@ ratio, and the median of the rounds is quoted with the lowest and the highest.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -96,11 +98,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job. `error`: why it was given up, "" if it was not."""
+    """What came of a job.
+
+    Args:
+        error: why it was given up, "" if it was not.
+        load: how many processes wanted to run, on average of the last minute, when each round began.
+        seconds: how long it took, with the servers' starts and the checks.
+    """
 
     job: Job
     rounds: Sequence[Round]
     error: str = ""
+    load: Sequence[float] = ()
+    seconds: float = 0.0
 
     def rate(self, contender: str) -> float:
         """Median messages per second."""
@@ -136,16 +146,19 @@ def fact(name: str, bound: float, *, side: Literal["at least", "at most"], of: s
 def run_job(job: Job, lab: Lab, messages: int, rounds: int, say: Callable[[str], None]) -> Outcome:
     """Run every contender once a round, in an order that turns round each time. A failed check ends the job."""
     done: list[Round] = []
+    load: list[float] = []
+    begun = time.monotonic()
     n = max(100, int(messages * job.messages))
     for number in range(min(rounds, job.most_rounds)):
         order = job.contenders if number % 2 == 0 else job.contenders[::-1]
         samples: dict[str, Sample] = {}
+        load.append(round(os.getloadavg()[0], 2))
         for contender in order:
             try:
                 samples[contender.name] = contender.run(lab, max(100, int(n * contender.share)))
             except CheckFailed as error:
-                return Outcome(job, done, f"{contender.name}: {error}")
+                return Outcome(job, done, f"{contender.name}: {error}", load, time.monotonic() - begun)
         done.append(samples)
         rates = ", ".join(f"{name} {sample.rate:,.0f}/s" for name, sample in samples.items())
         say(f"  {job.name}, round {number + 1}: {rates}")
-    return Outcome(job, done)
+    return Outcome(job, done, "", load, time.monotonic() - begun)

@@ -21,7 +21,8 @@ def as_json(outcomes: Sequence[Outcome], machine: Mapping[str, str], when: str, 
 
 def _lines(outcome: Outcome) -> Iterator[str]:
     job = outcome.job
-    yield f"{job.name}: {job.title}"
+    load = ", ".join(f"{one:.1f}" for one in outcome.load)
+    yield f"{job.name}: {job.title}   ({outcome.seconds:.0f} s, load {load})"
     if outcome.error:
         yield f"    CHECK FAILED  {outcome.error}"
     if not outcome.rounds:
@@ -58,4 +59,7 @@ def _job(outcome: Outcome) -> dict[str, Any]:
         }
         for goal in (outcome.job.goals if outcome.rounds else ())
     ]  # fmt: skip
-    return {"title": outcome.job.title, "error": outcome.error, "contenders": contenders, "goals": goals}
+    return {
+        "title": outcome.job.title, "error": outcome.error, "seconds": round(outcome.seconds, 1),
+        "load": list(outcome.load), "contenders": contenders, "goals": goals,
+    }  # fmt: skip

@@ -8,6 +8,7 @@
     an edge's lane    frozen = settled + open
     a table           rows = written, and no `_mid` twice
     a collection      documents = written
+    an intake         documents up to its position = written + dead
 
 It can be run while processes work: what is compared is read at one instant, or taken before and after and compared
 with the work in flight between. The functions named `check_*` are plain arithmetic; `audit` reads and calls them.
@@ -65,6 +66,9 @@ class Documents(Protocol):
 
     def count(self, edge: Edge) -> int:
         """Documents in the collection of an edge. Raises DataflowError if it cannot be asked."""
+
+    def count_up_to(self, edge: Edge, position: str) -> int:
+        """Those up to and with the position of the edge that reads it. Raises DataflowError if it cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,19 @@ def check_collection(collection: str, sent: Sent, documents: int, *, exclusive: 
     return _finding("collection", collection, equation, documents, documents)
 
 
+def check_intake(edge: str, taken: int, documents: int) -> Finding:
+    """Check an edge that reads a collection: what is there up to its position was taken or buried.
+
+    Documents that were deleted, or changed and taken once more, are no loss; what came late, below the position, is.
+    """
+    equation = "documents up to the position = written + dead"
+    if documents > taken:
+        text = "documents appeared below the position: they are not read (settle_s is too short, or by was set back)"
+        return _finding("intake", edge, equation, documents, taken, text)
+    text = "documents were deleted since, or changed and taken once more"
+    return _finding("intake", edge, equation, documents, taken, text, "note")
+
+
 def audit(
     flow: Flow,
     clients: Mapping[str, Client],
@@ -221,6 +238,7 @@ def audit(
         found += _table_findings(target, edges, counted[target], before, after)
     for target, edges in _stored(flow, "s2mongo").items():
         found.append(_collection_finding(target, edges, kept[target], before, after))
+    found += [_intake_finding(edge, documents or {}, after) for edge in flow.edges.values() if not edge.source]
     return found
 
 
@@ -242,7 +260,7 @@ class _Server:
         own = [stream.name for stream in flow.streams.values() if stream.on == name]
         left = [stream for stream in declared_streams(client, self._keys) if stream not in flow.streams]
         self._streams = [*own, *left]
-        self._edges = [edge.name for edge in flow.edges.values() if edge.source in own]
+        self._edges = [edge.name for edge in flow.edges.values() if edge.anchor in own]
 
     def streams(self) -> list[StreamView]:
         return [
@@ -263,9 +281,9 @@ class _Counters:
 
     def written(self, name: str) -> int:
         """Messages that a worker or edge says it has written."""
-        step = self._flow.workers.get(name) or self._flow.edges[name]
-        server = self._servers[self._flow.streams[step.source].on]
-        return server.counts[step.source].get(f"{name}.out", 0)
+        worker = self._flow.workers.get(name)
+        stream = worker.source if worker else self._flow.edges[name].anchor
+        return self._servers[self._flow.streams[stream].on].counts[stream].get(f"{name}.out", 0)
 
     def arrived(self, name: str) -> int:
         """Messages from a worker or edge that all streams together have counted."""
@@ -349,6 +367,22 @@ def _collection_finding(
     if isinstance(counted, str):
         return Finding("collection", subject, "written = documents", whole.after, whole.after, "unchecked", counted)
     return check_collection(subject, whole, counted, exclusive=all(edge.exclusive for edge in edges))
+
+
+def _intake_finding(edge: Edge, documents: Mapping[str, Documents], after: _Counters) -> Finding:
+    lane = next((lane for lane in after.lanes() if lane.edge == edge.name), None)
+    position, taken = (lane.position, lane.settled) if lane else ("", 0)
+    if not position:
+        return check_intake(edge.name, taken, 0)
+    store = documents.get(edge.connection or "")
+    try:
+        if store is not None:
+            return check_intake(edge.name, taken, store.count_up_to(edge, position))
+        reason = f"connection {edge.connection!r} is not running"
+    except DataflowError as error:
+        reason = str(error)
+    equation = "documents up to the position = written + dead"
+    return Finding("intake", edge.name, equation, taken, taken, "unchecked", reason)
 
 
 def _finding(

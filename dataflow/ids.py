@@ -67,3 +67,8 @@ def mid_time_ms(mid: str) -> int | None:
 def extend_path(path: str, node: str, at_ms: int) -> str:
     """Add one hop to a path; an empty path begins one."""
     return f"{path}>{node}@{at_ms}" if path else f"{node}@{at_ms}"
+
+
+def nodes_of(path: str) -> list[str]:
+    """The nodes of a path, in the order in which the message passed them."""
+    return [hop.rpartition("@")[0] for hop in path.split(">")]

@@ -20,6 +20,7 @@ from pymongo.errors import (
 from dataflow.errors import OutcomeUnknown, ServerAway, TargetRefused, UserError
 from dataflow.flow.spec import DEFAULT_DATABASE, Edge
 from dataflow.masking import mask_urls
+from dataflow.outbox import AS_IT_IS, ID, Order, Position
 
 MongoClient: TypeAlias = pymongo.MongoClient[dict[str, Any]]
 Collection: TypeAlias = pymongo.collection.Collection[dict[str, Any]]
@@ -56,6 +57,11 @@ def collection_of(client: MongoClient, edge: Edge) -> Collection:
     if edge.table is None:
         raise ValueError(f"edge {edge.name!r} names no collection")
     return collection(client, database_of(client, edge), edge.table)
+
+
+def is_embedded(client: MongoClient) -> bool:
+    """Whether this is the embedded server, which does not compare all that a MongoDB does. Raises PyMongoError."""
+    return bool(client.admin.command("buildInfo").get("process") == "nx_27017")
 
 
 def database_of(client: MongoClient, edge: Edge) -> str:
@@ -100,6 +106,15 @@ class Collections:
         """Documents in the collection of an edge. Raises ServerAway, OutcomeUnknown, TargetRefused."""
         with answered(f"edge {edge.name!r}"):
             return collection_of(self._client, edge).count_documents({})
+
+    def count_up_to(self, edge: Edge, position: str) -> int:
+        """Documents of a collection up to and with the position of the edge that reads it. Raises as `count`."""
+        query = Order(edge.by).between(None, Position.load(position))
+        with answered(f"edge {edge.name!r}"):
+            documents = collection_of(self._client, edge).with_options(codec_options=AS_IT_IS)
+            if is_embedded(self._client):  # its counts of ranges are wrong
+                return sum(1 for _ in documents.find(query, {ID: 1}))
+            return documents.count_documents(query)
 
     def document(self, edge: Edge, mid: str) -> dict[str, Any] | None:
         """The document that a message became, None if there is none. Raises as `count`."""

@@ -94,7 +94,7 @@ _BOOKS = {
     "added = written by us": "from.rebased",
 }
 """Equations of any stream, and the counter on their right side."""
-_RIGHT_SIDE = ("reader",)
+_RIGHT_SIDE = ("reader", "intake")
 
 
 def _place(flow: Flow, finding: Finding) -> _Place | None:
@@ -103,7 +103,9 @@ def _place(flow: Flow, finding: Finding) -> _Place | None:
     stream, _, group = subject.partition("/")
     if finding.check == "edge":
         name = subject.removesuffix(" (retry)")
-        return flow.streams[flow.edges[name].source].on, keys.edge(name, retry=name != subject), "frozen"
+        return flow.streams[flow.edges[name].anchor].on, keys.edge(name, retry=name != subject), "frozen"
+    if finding.check == "intake":
+        return flow.streams[flow.edges[subject].anchor].on, keys.edge(subject), "settled"
     if finding.check == "writer":
         return _out(flow, keys, subject)
     if finding.check in ("table", "collection"):
@@ -128,10 +130,11 @@ def _stored(edge: Edge) -> str:
 
 
 def _out(flow: Flow, keys: Keys, name: str) -> _Place | None:
-    step = flow.workers.get(name) or flow.edges[name]
-    if step.source not in flow.streams:  # its books are not in a Redis
+    worker = flow.workers.get(name)
+    stream = worker.source if worker else flow.edges[name].anchor
+    if stream not in flow.streams:  # its books are not in a Redis
         return None
-    return flow.streams[step.source].on, keys.stream(step.source).counts, f"{name}.out"
+    return flow.streams[stream].on, keys.stream(stream).counts, f"{name}.out"
 
 
 def _apply(client: Client, keys: Keys, found: Sequence[Correction], who: str) -> None:

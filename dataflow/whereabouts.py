@@ -111,6 +111,8 @@ def _look(flow: Flow, redis: Mapping[str, Client], tables: Mapping[str, Warehous
             search.retry(reader)
             search.parked(reader)
             search.dead(reader)
+        for edge_name in flow.intakes(stream.name):
+            search.dead(edge_name)
     if state_of(found.places) not in _LIVE:
         for edge in flow.edges.values():
             _look_in_table(edge, tables, found)
@@ -191,7 +193,8 @@ class _Search:
         return foreign_id(self._name, origin.rpartition("/")[2])
 
     def _archives(self, reader: str) -> bool:
-        return reader in self._flow.edges and self._flow.edges[reader].connection is not None
+        edge = self._flow.edges.get(reader)
+        return edge is not None and edge.connection is not None and edge.source != ""
 
     def _message(self, fields: list[bytes]) -> Mapping[str, Any]:
         try:
@@ -260,7 +263,7 @@ class _Search:
 
 
 def _look_in_table(edge: Edge, tables: Mapping[str, Warehouse], found: Whereabouts) -> None:
-    if edge.connection is None or edge.table is None:
+    if edge.connection is None or edge.table is None or not edge.source:
         return
     where = f"{edge.connection}.{edge.table}"
     if edge.kind != "s2ch":  # a collection: nobody here can ask it

@@ -96,6 +96,12 @@ class Board:
         """When the tasks that are running are due next."""
         return {job.id: job.next_run_time for job in self._scheduler.get_jobs() if job.next_run_time is not None}
 
+    def next_run(self, pid: str) -> datetime | None:
+        """When a task is due next; None if it is not running."""
+        job = self._scheduler.get_job(pid)
+        due: datetime | None = None if job is None else job.next_run_time
+        return due
+
     def _state(self, pid: str) -> State:
         job = self._scheduler.get_job(pid)
         if job is None:

@@ -168,6 +168,12 @@ def s2mongo(edge: str, tick: int | None = None, max_batches: int | None = None) 
     return _run_kind("s2mongo", edge, tick, max_batches)
 
 
+@_task("dataflow.mongo2s")
+def mongo2s(edge: str, tick: int | None = None, max_batches: int | None = None) -> dict[str, Any]:
+    """Run an edge of kind mongo2s; see `run_edge`."""
+    return _run_kind("mongo2s", edge, tick, max_batches)
+
+
 def _run_kind(kind: str, edge: str, tick: int | None, max_batches: int | None) -> dict[str, Any]:
     found = _shared.get().flow.edges.get(edge)
     if found is not None and found.kind != kind:

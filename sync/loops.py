@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.keys import Keys
-from sync.edges import runner_of, source_of
+from sync.edges import lanes_of, note, runner_of
 from sync.pace import RETRY_S, Pace, due_in_s
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.servers import Servers
 from sync.sink import Mode
-from sync.source import LANES, LaneName
+from sync.source import LaneName
 
 log = logging.getLogger("dataflow.sync")
 
@@ -29,22 +29,22 @@ class _LaneLoop:
     """Looks after one lane: is it time, run it, how long to wait."""
 
     def __init__(self, flow: Flow, edge: Edge, servers: Servers, lane: LaneName, stop: threading.Event) -> None:
-        self._edge = edge
-        self._source = source_of(flow, edge, servers, lane)
+        self._flow, self._edge, self._servers, self._lane = flow, edge, servers, lane
         self._runner = runner_of(flow, edge, servers, lane)
-        self._redis = servers.redis(flow.streams[edge.source].on)
+        self._redis = servers.redis(flow.streams[edge.anchor].on)
         self._keys = Keys(flow.name)
         self._subject = edge.name if lane == "main" else f"{edge.name}/{lane}"
         self._min_batch = edge.min_batch if lane == "main" else 1
         self._stop = stop
         self._pace = Pace()
         self._alarmed = True  # an alarm of a former process may be up
+        self._noted: object = None
         self.state: State = "empty"
 
     def turn(self) -> float:
         """Run if it is time. Returns the seconds until the next look."""
         try:
-            waiting = self._source.waiting(self._min_batch)
+            waiting = self._runner.waiting(self._min_batch)
         except TROUBLE as error:
             return self._after(Run(state_of(error), error=str(error)))
         if waiting.paused:
@@ -75,7 +75,14 @@ class _LaneLoop:
         self.state = run.state
         delay_s = self._pace.after_run(run.state, random.random())
         self._update_alarm(run)
+        self._note(run)
         return delay_s
+
+    def _note(self, run: Run) -> None:
+        """Note how the stream's run ended, where that is news."""
+        news = "" if run.state in GOOD else run.state, run.error, run.mode
+        if self._lane == "main" and news != self._noted and note(self._flow, self._edge, self._servers, run):
+            self._noted = news
 
     def _tell(self, run: Run) -> None:
         if run.state in GOOD and self.state in GOOD:
@@ -101,7 +108,7 @@ class EdgeLoop:
     def __init__(self, flow: Flow, edge: Edge, servers: Servers) -> None:
         self._edge = edge
         self._stop = threading.Event()
-        self._lanes = [_LaneLoop(flow, edge, servers, lane, self._stop) for lane in LANES]
+        self._lanes = [_LaneLoop(flow, edge, servers, lane, self._stop) for lane in lanes_of(edge)]
         self._thread = threading.Thread(target=self._run, name=f"edge-{edge.name}", daemon=True)
 
     @property
@@ -192,6 +199,6 @@ class Loops:
 
 def _part(flow: Flow, edge: Edge) -> object:
     """Everything of a flow that an edge's work depends on."""
-    around = (edge.source, *edge.target_streams)
+    around = (edge.anchor, *edge.target_streams)
     streams = tuple(flow.streams[name] for name in around)
-    return edge, streams, flow.keeps_mid(edge.name), flow.readers(edge.source), edge.connection
+    return edge, streams, flow.keeps_mid(edge.name), edge.source and flow.readers(edge.source), edge.connection

@@ -25,8 +25,11 @@ import msgspec
 
 from dataflow.store.lane import ANY
 
-Mode = Literal["token", "readback", "upsert", "marker", "none"]
-"""How a sink recognises a batch that it has applied before. `none` means at-least-once."""
+Mode = Literal["token", "readback", "upsert", "marker", "position", "none"]
+"""How a batch that was applied before is recognised. `none` means at-least-once.
+
+`position` is of edges that read no stream: it moves in the step that applies the batch, which never comes twice.
+"""
 
 Row = list[bytes]
 """One message as it stands in the stream: name, value, name, value, ... with `_mid`, and `_path` and `_null` if any.

@@ -83,7 +83,7 @@ JOB = Job(
         ratio("edge, 50 thousand", 0.9, of="edge, 5 million"),
         fact("of it back", 0.99, side="at least", of="edge, 5 million"),
     ),
-    messages=0.5,
+    messages=1.0,
     most_rounds=1,
 )
 WORKER = Job(
@@ -94,5 +94,6 @@ WORKER = Job(
         ratio("of as many", 0.9, of="of 3 million"),
         fact("our memory grew by MB", 10.0, side="at most", of="of 3 million"),
     ),
-    most_rounds=2,
+    messages=2.0,
+    most_rounds=1,
 )

@@ -26,7 +26,7 @@ BATCH = Job(
     [contender for size in BATCHES for contender in _batch(size)],
     (),
     messages=0.5,
-    most_rounds=2,
+    most_rounds=1,
     curve=Curve(
         "batch size", "messages per second",
         {name: [(size, f"{name}, {size}") for size in BATCHES] for name in ("ours", "floor")},
@@ -38,7 +38,7 @@ BACKLOG = Job(
     [Contender(f"backlog x {times}", worker(times)) for times in BACKLOGS],
     (),
     messages=0.5,
-    most_rounds=2,
+    most_rounds=1,
     curve=Curve(
         "backlog, as a multiple of the messages that are timed", "µs per message",
         {"ours": [(times, f"backlog x {times}") for times in BACKLOGS]}, per_message=True,

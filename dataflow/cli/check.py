@@ -15,6 +15,7 @@ from dataflow.flow.load import check as check_file
 from dataflow.flow.load import load, outline
 from dataflow.flow.schema import schema_text
 from dataflow.flow.spec import Flow
+from dataflow.unchecked import unchecked
 
 _FLOW = click.argument("flow", type=click.Path(path_type=Path), default="flow.yml")
 
@@ -42,6 +43,12 @@ def check(flow: Path, as_json: bool, without_environment: bool, schema: bool) ->
         click.echo(json.dumps([dataclasses.asdict(problem) for problem in problems], indent=1))
     elif found is not None:
         click.echo(f"{flow}: ok: {_summary(found)}{_not_set(unset)}")
+        for name, options in _unchecked(found):
+            click.echo(
+                f"{flow}: warning: connection {name!r} turns checks of certificates off ({', '.join(options)}): "
+                "whoever answers there gets the password and messages; name the authority instead (docs/SECURITY.md)",
+                err=True,
+            )
     else:
         click.echo("\n".join(str(problem) for problem in problems))
     if problems:
@@ -77,6 +84,11 @@ def _checked(path: Path, without_environment: bool) -> tuple[Flow | None, Sequen
 
 def _not_set(names: Sequence[str]) -> str:
     return f"; not set here, so not checked: {', '.join(names)}" if names else ""
+
+
+def _unchecked(flow: Flow) -> list[tuple[str, tuple[str, ...]]]:
+    """The connections with which anybody is believed, and the options that say so."""
+    return [(one.name, options) for one in flow.connections.values() if (options := unchecked(one.url))]
 
 
 def _summary(flow: Flow) -> str:

@@ -121,10 +121,11 @@ class Site:
         """A stream of the flow. Raises UnknownName."""
         return self.flow.streams[known(name, self.flow.streams, "stream")]
 
-    def source_of(self, reader: str) -> str:
-        """The stream that a worker or edge reads. Raises UnknownName."""
+    def anchor_of(self, reader: str) -> str:
+        """The stream that the dead letters of a worker or edge belong to. Raises UnknownName."""
         readers: dict[str, Worker | Edge] = {**self.flow.workers, **self.flow.edges}
-        return readers[known(reader, readers, "worker or edge")].source
+        found = readers[known(reader, readers, "worker or edge")]
+        return found.anchor if isinstance(found, Edge) else found.source
 
 
 def known(name: str, names: Collection[str], what: str) -> str:
@@ -172,6 +173,18 @@ def table(title: str, left: Sequence[str], right: Sequence[str] = (), last: Sequ
 def number(n: int | None) -> str:
     """1234567 as 1,234,567; nothing as -."""
     return "-" if n is None else f"{n:,}"
+
+
+def duration(seconds: float) -> str:
+    """4210 as 1 h 10 min; the two largest units."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    at = next(n for n, (_, size) in enumerate(units) if whole >= size)
+    (large, size), (small, less) = units[at], units[at + 1]
+    rest = whole % size // less
+    return f"{whole // size} {large} {rest} {small}" if rest else f"{whole // size} {large}"
 
 
 def _plain(value: Any) -> Any:

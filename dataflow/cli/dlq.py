@@ -20,7 +20,7 @@ from dataflow.cli.common import (
     split_flow,
     table,
 )
-from dataflow.errors import UnknownName
+from dataflow.errors import UnknownName, UserError
 from dataflow.store.deadletters import DeadLetter, DeadLetters
 
 SAMPLE = 1000
@@ -85,6 +85,7 @@ def replay(words: tuple[str, ...], flow_path: Path | None, all_: bool, as_json: 
     if bool(ids) == all_:
         raise click.UsageError("name the ids to replay, or --all")
     with Site(path) as site:
+        _refuse_intake(site, reader)
         letters = of_reader(site, reader)
         moved = letters.replay_all() if all_ else letters.replay(ids)
         left = letters.count()
@@ -95,11 +96,21 @@ def replay(words: tuple[str, ...], flow_path: Path | None, all_: bool, as_json: 
         click.echo(f"replayed {moved} to {reader}; {left} dead letters left")
 
 
+def _refuse_intake(site: Site, reader: str) -> None:
+    """What is not given back but read again. Raises UserError."""
+    edge = site.flow.edges.get(reader.rpartition("/")[2])
+    if edge is not None and not edge.source:
+        raise UserError(
+            f"edge {edge.name!r} reads a collection, not messages that come back: mend the document and give it a new "
+            f"value of `{edge.by}`, then it is read again"
+        )
+
+
 def of_reader(site: Site, reader: str) -> DeadLetters:
     """The dead letters of a reader, by its name or as STREAM/NAME. Raises UnknownName."""
     stream, slash, group = reader.rpartition("/")
     if not slash:
-        stream = site.source_of(reader)
+        stream = site.anchor_of(reader)
     return DeadLetters(site.client(site.stream(stream).on), site.keys, stream, group)
 
 
@@ -107,7 +118,7 @@ def _list_readers(site: Site, as_json: bool) -> None:
     found = [
         _reader_row(DeadLetters(site.client(stream.on), site.keys, stream.name, reader), stream.name, reader)
         for stream in site.flow.streams.values()
-        for reader in site.flow.readers(stream.name)
+        for reader in (*site.flow.readers(stream.name), *site.flow.intakes(stream.name))
     ]
     if as_json:
         print_json(found)

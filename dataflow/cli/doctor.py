@@ -13,7 +13,7 @@ from rich.text import Text
 from dataflow.broker import broker_url
 from dataflow.cli.arguments import json_option
 from dataflow.cli.common import Site, print_json, show, table, with_flow
-from dataflow.doctor import broker, clickhouse, doors, machine, mongo, redis
+from dataflow.doctor import broker, certificates, clickhouse, doors, machine, mongo, redis
 from dataflow.doctor import flow as applied
 from dataflow.doctor.clickhouse import TableFacts
 from dataflow.doctor.finding import Finding, is_well
@@ -85,6 +85,10 @@ def _used(site: Site) -> Iterator[Connection]:
 
 
 def _connection(site: Site, connection: Connection) -> list[Finding]:
+    return [*certificates.examine(f"{connection.kind} {connection.name}", connection.url), *_server(site, connection)]
+
+
+def _server(site: Site, connection: Connection) -> list[Finding]:
     name = connection.name
     try:
         if connection.kind == "redis":
@@ -115,7 +119,8 @@ def _broker(site: Site) -> list[Finding]:
     streams = {name: site.resolved.redis[name] for name in site.connections if name in site.resolved.redis}
     if not site.flow.edges or site.flow.home not in streams:
         return []
-    return broker.examine(broker_url(streams[site.flow.home]), streams)
+    url = broker_url(streams[site.flow.home])
+    return [*certificates.examine(broker.SUBJECT, url), *broker.examine(url, streams)]
 
 
 def _doors(site: Site, told: Mapping[str, str], processes: Iterable[Live]) -> Iterator[Finding]:

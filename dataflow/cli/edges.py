@@ -34,7 +34,7 @@ def resume(words: tuple[str, ...], flow_path: Path | None, bury: bool, accept_lo
     path, rest = split_flow(words, flow_path)
     with Site(path) as site:
         edge = _edge(site, rest)
-        source = site.client(site.flow.streams[edge.source].on)
+        source = site.client(site.flow.streams[edge.anchor].on)
         targets = edge.target_streams
         target = site.client(site.flow.streams[targets[0]].on) if targets else None
         done = lift_pause(site.flow, edge, source, target, accept_loss=accept_loss, bury=bury)

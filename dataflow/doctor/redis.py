@@ -202,7 +202,7 @@ def _setting(client: Client, name: str) -> str:
 
 def _refused(client: Client, flow: str) -> tuple[str, ...]:
     base = Keys(flow).stream("doctor").stream
-    keys = (base, f"{base}:hash", f"{base}:zset")
+    keys = (base, f"{base}:hash", f"{base}:zset", f"{base}:list")
     try:
         return tuple(_text(line) for line in call(client, "EVAL", _PROBE, len(keys), *keys))
     except ResponseError as error:

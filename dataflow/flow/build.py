@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from dataflow.flow.expand import expand
 from dataflow.flow.shape import LEAST_ROWS
@@ -37,6 +36,9 @@ UNKNOWN: Any = ""
 """Direction of a stream that neither its name nor its declaration tells; a rule refuses it."""
 
 KINDS: tuple[ConnectionKind, ...] = ("redis", "clickhouse", "mongo")
+
+SERVICES = ("hub", "sync", "scheduler")
+"""Sections with a host and a port to listen on."""
 
 
 def flow(values: Values, path: Path, written: Any) -> Flow:
@@ -105,11 +107,13 @@ def worker(name: str, values: Values) -> Worker:
 
 
 def edge(name: str, values: Values) -> Edge:
-    """An edge; its kind decides what `to` means."""
+    """An edge; its kind decides what `from` and `to` mean."""
+    if values["kind"] == "mongo2s":
+        return intake(name, values)
     to, to_table = values.get("to"), values["kind"] in ("s2ch", "s2mongo")
     named, _, table = (to or "").partition(".") if to_table else ("", "", "")
     same = ("kind", "create_table", "columns", "delivery", "batch", "max_wait_s", "lease_s", "join")
-    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False}
+    absent = {"create_table": False, "columns": None, "database": None, "exclusive": False, "max_hops": None}
     return Edge(
         name=name,
         source=values["from"],
@@ -119,7 +123,28 @@ def edge(name: str, values: Values) -> Edge:
         table=table or None,
         task=values["task"],
         min_batch=values["min_batch"] or min(LEAST_ROWS, values["batch"]),
-        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive")},
+        **{key: values.get(key, absent.get(key)) for key in (*same, "database", "exclusive", "max_hops")},
+    )
+
+
+def intake(name: str, values: Values) -> Edge:
+    """An edge out of a collection."""
+    connection, _, collection = values["from"].partition(".")
+    same = ("kind", "database", "by", "fields", "id_field", "settle_s", "batch", "lease_s", "task")
+    return Edge(
+        name=name,
+        source="",
+        to_stream=values["to"],
+        route=None,
+        connection=connection or None,
+        table=collection or None,
+        create_table=False,
+        columns=None,
+        delivery="exactly_once",
+        min_batch=1,
+        max_wait_s=0.0,
+        join="start",
+        **{key: values[key] for key in same},
     )
 
 
@@ -137,15 +162,18 @@ def route(values: Values | None) -> Route | None:
 
 
 def digest(written: Any, connections: Mapping[str, Connection]) -> str:
-    """What the file says, as a hex digest: the same for another layout, other comments or another password."""
-    servers = {name: [one.kind, without_secret(one.url), *one.aliases] for name, one in connections.items()}
-    text = json.dumps({**written, "connections": servers}, sort_keys=True)
+    """What the file says, as a hex digest: the same for another layout and other comments, and on each machine.
+
+    Where servers are, with which secrets, and where services listen, is a matter of a machine and not of the flow.
+    """
+    servers = {name: [one.kind, *one.aliases] for name, one in connections.items()}
+    services = {name: shared(written[name]) for name in SERVICES if name in written}
+    text = json.dumps({**written, **services, "connections": servers}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def without_secret(url: str) -> str:
-    """Only scheme, host, port and path of an address."""
-    if url == EMBEDDED:
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def shared(service: Any) -> Any:
+    """What is written of a service, without where it listens."""
+    if not isinstance(service, Mapping):
+        return service
+    return {key: value for key, value in service.items() if key not in ("host", "port")}

@@ -37,9 +37,13 @@ CODES: dict[str, Code] = {
     ),
     "F013": Code(
         "{written} is not a reference to an environment variable",
-        "write ${{NAME}} or ${{NAME:default}}; $${{ stands for ${{ itself",
+        "write ${{NAME}}, ${{NAME:default}} or ${{file:/path}}; $${{ stands for ${{ itself",
     ),
     "F014": Code("the text holds a character that UTF-8 cannot carry", "remove the lone surrogate"),
+    "F015": Code(
+        "the file {file} that is referred to cannot be used: {reason}",
+        "write ${{file:/path}} with the path of a small text file that this user may read",
+    ),
     # -- the shape of the file
     "F101": Code("unknown key {key} in {where}{guess}", "remove or correct it; known here: {known}"),
     "F102": Code("{where} lacks the key {key}", "add `{key}: ...` ({wanted})"),
@@ -81,6 +85,10 @@ CODES: dict[str, Code] = {
         "{where} needs a MongoDB for the documents of its tasks, and no connection is one",
         "add `tasks: {{mongo: embedded}}` to `connections:`",
     ),
+    "F207": Code(
+        "edge {name} of kind mongo2s reads the stream {stream}",
+        "make it `kind: s2s`, or name a collection: `<connection>.<collection>`",
+    ),
     # -- the five rules
     "F301": Code(
         "a node never leads straight to another node: {where} names {what} {name}",
@@ -104,7 +112,7 @@ CODES: dict[str, Code] = {
         "worker {name} writes to {stream}, which is an in",
         "a worker writes to outs; move on from there with an edge of kind s2s",
     ),
-    "F308": Code("edge {name} writes to {stream}, which is an out", "an edge of kind s2s writes to ins"),
+    "F308": Code("edge {name} writes to {stream}, which is an out", "an edge writes to ins"),
     "F309": Code("{name} is an out but accepts requests", "let an in accept them; outs are written by workers"),
     # -- the net as a whole
     "F401": Code(
@@ -127,7 +135,10 @@ CODES: dict[str, Code] = {
         "{name} accepts the same task_for and function_type as {first}", "let one accept them and route from there"
     ),
     "F406": Code("worker and edge share the name {name}", "rename one: both name consumer groups"),
-    "F407": Code("the streams run in a circle: {circle}", "break it; circles are not supported yet"),
+    "F407": Code(
+        "the streams run in a cycle that nothing ends: {cycle}",
+        "give the edge of kind s2s that closes it `max_hops: 100`: what goes on for longer becomes a dead letter",
+    ),
     "F408": Code(
         "edge {name} creates its table, but {stream} has no schema to make columns of",
         "give the stream a schema, or create the table yourself",
@@ -149,6 +160,12 @@ CODES: dict[str, Code] = {
     "F414": Code("the schedule of edge {name} cannot be followed: {reason}", "correct the schedule"),
     "F415": Code("the scheduler has no such time zone: {reason}", "correct it, or leave it out"),
     # -- the code around the file
+    "F416": Code("edge {name} has max_hops but closes no cycle", "remove max_hops"),
+    "F417": Code(
+        "edge {name} leads from {source_on} to {stream} on {target_on}, and both lie on one cycle: its streams are "
+        "counted together, on one server",
+        "put all streams of the cycle on one connection",
+    ),
     "F501": Code(
         "worker {name} has the handler {handler}, but there is no module {module}",
         "put {file} beside the flow file, or install it",

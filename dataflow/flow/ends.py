@@ -63,6 +63,11 @@ def targets(flow: Flow) -> Iterator[tuple[End, Stream]]:
     return ((end, stream) for end, stream in known_ends(flow) if end.way == "to")
 
 
+def leads_nowhere(end: End) -> bool:
+    """Whether this is an edge from a stream to itself, which has a code of its own."""
+    return end.kind == "s2s" and end.name == end.step.source
+
+
 def what_is(flow: Flow, name: str) -> str:
     """What a name stands for in a flow; empty if for nothing."""
     head, dot, _ = name.partition(".")

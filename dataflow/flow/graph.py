@@ -29,13 +29,25 @@ def arrows(flow: Flow) -> Iterator[Arrow]:
             yield Arrow(("worker", worker.name), ("stream", target))
     for edge in flow.edges.values():
         for head, case in _heads(edge):
-            label = f"{edge.name} ({edge.kind})" + (f": {case}" if case else "")
-            yield Arrow(("stream", edge.source), head, label)
+            label = f"{edge.name} ({_kind(flow, edge, head[1])})" + (f": {case}" if case else "")
+            yield Arrow(_tail(edge), head, label)
+
+
+def _tail(edge: Edge) -> tuple[str, str]:
+    """What an edge reads."""
+    return ("stream", edge.source) if edge.source else ("table", edge.reads)
+
+
+def _kind(flow: Flow, edge: Edge, stream: str) -> str:
+    """The kind of an edge; and where it closes a cycle, how long messages may stay on that."""
+    cycle = None if edge.max_hops is None else flow.cycle(edge.source)
+    closes = cycle is not None and stream in cycle.closing
+    return f"{edge.kind}, at most {edge.max_hops} hops" if closes else edge.kind
 
 
 def _heads(edge: Edge) -> Iterator[tuple[tuple[str, str], str]]:
     """Where an edge leads to, and which messages go there."""
-    if edge.table is not None:
+    if edge.table is not None and edge.source:
         yield ("table", f"{edge.connection}.{edge.table}"), ""
     if edge.to_stream is not None:
         yield ("stream", edge.to_stream), ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dataflow.flow import names_used, net, rules
+from dataflow.flow import cycles, names_used, net, rules
 from dataflow.flow.findings import Finding, Findings
 from dataflow.flow.spec import Flow
 
@@ -33,7 +33,9 @@ RULES: tuple[Rule, ...] = (
     net.targets_are_on_one_server,
     net.requests_enter_one_server,
     net.requests_have_one_way,
-    net.no_circles,
+    cycles.cycles_are_declared,
+    cycles.limits_close_cycles,
+    cycles.cycles_stay_on_one_server,
     net.created_tables_have_columns,
     net.created_columns_have_types,
     net.aggregates_see_batches,

@@ -9,7 +9,7 @@ from dataflow.flow.ends import ends, what_is
 from dataflow.flow.findings import Finding, Where, did_you_mean, dotted, shown
 from dataflow.flow.spec import ConnectionKind, EdgeKind, Flow
 
-_SERVERS: Mapping[EdgeKind, ConnectionKind] = {"s2ch": "clickhouse", "s2mongo": "mongo"}
+_SERVERS: Mapping[EdgeKind, ConnectionKind] = {"s2ch": "clickhouse", "s2mongo": "mongo", "mongo2s": "mongo"}
 """Kind of edge -> kind of the connection that it names."""
 
 
@@ -22,10 +22,14 @@ def streams_are_declared(flow: Flow) -> Iterator[Finding]:
 
 
 def tables_are_no_streams(flow: Flow) -> Iterator[Finding]:
-    """F205: a stream where `<connection>.<table>` should stand; the two look alike."""
+    """F205, F207: a stream where `<connection>.<table>` should stand; the two look alike."""
     for edge in flow.edges.values():
         target = f"{edge.connection}.{edge.table}"
-        if edge.table and target in flow.streams:
+        if not edge.table or target not in flow.streams:
+            continue
+        if edge.kind == "mongo2s":
+            yield Finding("F207", ("edges", edge.name, "from"), {"name": shown(edge.name), "stream": shown(target)})
+        else:
             wanted = "a table" if edge.kind == "s2ch" else "a collection"
             values = {"name": shown(edge.name), "kind": edge.kind, "stream": shown(target), "wanted": wanted}
             yield Finding("F205", ("edges", edge.name, "to"), values)
@@ -57,7 +61,7 @@ def _connections_named(flow: Flow) -> Iterator[tuple[str, str, Where]]:
             yield stream.on, "redis", ("streams", stream.name, "on")
     for edge in flow.edges.values():
         if edge.connection:
-            yield edge.connection, _SERVERS[edge.kind], ("edges", edge.name, "to")
+            yield edge.connection, _SERVERS[edge.kind], ("edges", edge.name, "from" if edge.kind == "mongo2s" else "to")
     if flow.scheduler.declared and flow.scheduler.tasks:
         yield flow.scheduler.tasks, "mongo", ("scheduler", "tasks")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from dataflow.flow.ends import End, targets
+from dataflow.flow.ends import leads_nowhere, targets
 from dataflow.flow.findings import Finding, Where, did_you_mean, shown
 from dataflow.flow.spec import Edge, Flow, Stream
 from dataflow.schedule import BOUNDS, CRON_FIELDS, INTERVAL_FIELDS, BadSchedule, trigger, zone
@@ -95,43 +95,10 @@ def requests_have_one_way(flow: Flow) -> Iterator[Finding]:
                 yield Finding("F405", path, {"name": shown(stream.name), "first": shown(known)})
 
 
-def no_circles(flow: Flow) -> Iterator[Finding]:
-    """F407: streams that lead back to themselves. Reported where the circle closes."""
-    steps: dict[str, list[End]] = {name: [] for name in flow.streams}
-    for end, _ in targets(flow):
-        if end.step.source in steps and not _leads_nowhere(end):
-            steps[end.step.source].append(end)
-    done: set[str] = set()
-    for start in flow.streams:
-        yield from _circles_from(start, steps, done)
-
-
-def _circles_from(start: str, steps: Mapping[str, list[End]], done: set[str]) -> Iterator[Finding]:
-    """Depth first, without recursion: a flow may be a chain of any length."""
-    trail = [] if start in done else [(start, iter(steps[start]))]
-    while trail:
-        name, left = trail[-1]
-        end = next(left, None)
-        on_trail = [one for one, _ in trail]
-        if end is None:
-            done.add(name)
-            trail.pop()
-        elif end.name in on_trail:
-            circle = [*on_trail[on_trail.index(end.name) :], end.name]
-            yield Finding("F407", end.path, {"circle": " -> ".join(shown(one) for one in circle)})
-        elif end.name not in done:
-            trail.append((end.name, iter(steps[end.name])))
-
-
-def _leads_nowhere(end: End) -> bool:
-    """An edge from a stream to itself, which has a code of its own."""
-    return end.kind == "s2s" and end.name == end.step.source
-
-
 def edges_lead_on(flow: Flow) -> Iterator[Finding]:
     """F409: an edge from a stream to itself."""
     for end, stream in targets(flow):
-        if _leads_nowhere(end):
+        if leads_nowhere(end):
             yield end.finding("F409", name=shown(end.step.name), stream=shown(stream.name))
 
 

@@ -31,6 +31,7 @@ SECTIONS: Mapping[str, Section] = {
     "route": shape.ROUTE,
     "s2ch": shape.S2CH,
     "s2mongo": shape.S2MONGO,
+    "mongo2s": shape.MONGO2S,
     "interval": schedule.INTERVAL,
 }
 

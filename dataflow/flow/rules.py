@@ -5,7 +5,7 @@ A node is a worker, a database or the hub.
     R1  a node never leads straight to another node
     R2  every exit of a node is a stream
     R3  every entry of a node is a stream
-    R4  a stream is an in or an out: an in is filled by the hub and by s2s edges, an out by workers; workers read
+    R4  a stream is an in or an out: an in is filled by the hub and by edges, an out by workers; workers read
         ins, edges read both
     R5  only a worker processes a stream; this one holds by the shape of the file, where nothing else may have a
         handler (`shape.py`, code F305)
@@ -31,6 +31,7 @@ _CODE_OF_NODE = {
     ("s2mongo", "from"): "F301",
     ("s2s", "from"): "F302",
     ("s2s", "to"): "F303",
+    ("mongo2s", "to"): "F301",
 }
 _CODE_OF_EDGE = {
     ("worker", "from"): "F303",
@@ -39,6 +40,7 @@ _CODE_OF_EDGE = {
     ("s2mongo", "from"): "F303",
     ("s2s", "from"): "F302",
     ("s2s", "to"): "F303",
+    ("mongo2s", "to"): "F302",
 }
 
 
@@ -95,7 +97,8 @@ def workers_write_outs(flow: Flow) -> Iterator[Finding]:
 
 def edges_write_ins(flow: Flow) -> Iterator[Finding]:
     """R4 (F308)."""
-    return _wrong_way(flow, "F308", "s2s", "to", "out")
+    yield from _wrong_way(flow, "F308", "s2s", "to", "out")
+    yield from _wrong_way(flow, "F308", "mongo2s", "to", "out")
 
 
 def _wrong_way(flow: Flow, code: str, kind: str, way: str, direction: str) -> Iterator[Finding]:

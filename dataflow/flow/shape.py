@@ -101,7 +101,7 @@ STREAM: Final = Section(
         Key(
             "direction",
             Choice(("in", "out")),
-            "in: filled by the hub and by s2s edges, read by workers and edges; out: filled by workers, read by edges",
+            "in: filled by the hub and by edges, read by workers and edges; out: filled by workers, read by edges",
             default_words="by the end of the name: `.stream_in`, `.stream_out`",
         ),
         Key("max_len", Whole(2, 10**9), "messages it holds before writers are told to wait", default=100_000),
@@ -135,6 +135,12 @@ WORKER: Final = Section(
         Key("batch", Whole(1, 500), "messages read at once", default=500),
         Key("timeout_s", Number(0, above=True), "a handler that takes longer is ended", default=300.0),
         Key("max_attempts", Whole(1, 1000), "failures alone before a message is a dead letter", default=5),
+        Key(
+            "max_retry_s",
+            Number(0, above=True),
+            "so long after it first failed a message for which the handler still raises Retry is a dead letter",
+            default=604_800.0,
+        ),
         Key("lease_s", Number(1), "after so long without a sign of life others take over", default=15.0),
         Key(
             "batch_handler",
@@ -224,6 +230,12 @@ S2S: Final = _edge(
     (
         Key("to", Text("the name of a stream"), "the target; or `route`"),
         Key("route", ROUTE, "a target for each value of a field; or `to`"),
+        Key(
+            "max_hops",
+            Whole(1, 1000),
+            "for an edge that closes a cycle: how many hops a message may make on it; see Cycles",
+            default_words="the edge closes no cycle",
+        ),
     ),
     batch=(500, 500),
     exactly_one=("to", "route"),
@@ -246,28 +258,61 @@ S2CH: Final = _edge(
     least=Key("min_batch", Whole(1, 100_000), _LEAST, default_words=f"{LEAST_ROWS}, or `batch` where that is less"),
 )
 
+_COLLECTION: Final = Text("<connection>.<collection>", r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z_][A-Za-z0-9_]*", "F117")
+_DATABASE: Final = Key(
+    "database",
+    Text("the name of a database", r"[A-Za-z0-9_-]{1,63}"),
+    "the database of the collection",
+    default_words="the one in the connection's URL, else `dataflow`",
+)
+
 S2MONGO: Final = _edge(
     "s2mongo",
     "stream to MongoDB collection",
     (
-        Key(
-            "to",
-            Text("<connection>.<collection>", r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z_][A-Za-z0-9_]*", "F117"),
-            "the target collection",
-            required=True,
-        ),
-        Key(
-            "database",
-            Text("the name of a database", r"[A-Za-z0-9_-]{1,63}"),
-            "the database of the collection",
-            default_words="the one in the connection's URL, else `dataflow`",
-        ),
+        Key("to", _COLLECTION, "the target collection", required=True),
+        _DATABASE,
         Key("exclusive", Flag(), "nothing else writes to the collection or deletes from it", default=False),
     ),
     batch=(10_000, 1_000),
 )
 
-EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH, "s2mongo": S2MONGO})
+_DOCUMENT_FIELD: Final = Text("the name of a field of the documents", r"[^\x00$.][^\x00.]{0,255}")
+
+MONGO2S: Final = Section(
+    "an edge of kind mongo2s",
+    (
+        Key("kind", Choice(("mongo2s",)), "MongoDB collection to stream", required=True),
+        Key("from", _COLLECTION, "the collection that it reads", required=True),
+        _DATABASE,
+        Key("to", Text("the name of a stream"), "the target", required=True),
+        Key(
+            "by",
+            _DOCUMENT_FIELD,
+            "the field that gives the order: each document gets a higher value than those before it; `_id` is possible",
+            required=True,
+        ),
+        Key(
+            "fields",
+            Several(_DOCUMENT_FIELD),
+            "fields of a document that go over",
+            default_words="all but `_id`",
+        ),
+        Key("id_field", FieldName(), "the message field that gets the document's `_id`", default_words="none"),
+        Key(
+            "settle_s",
+            Number(0),
+            "so long after a value of `by` was seen, no lower one may appear any more",
+            default=5.0,
+        ),
+        Key("batch", Whole(1, 500), "most documents moved at once", default=500),
+        Key("lease_s", Number(1), "after so long without a sign of life others take over", default=30.0),
+        Key("task", Schedule(), "when it runs; see Schedules", default_words="it runs all the time"),
+    ),
+    refused=dict.fromkeys(("handler", "params", "batch_handler", "aggregate"), "F305"),
+)
+
+EDGE: Final = OneOf("kind", {"s2s": S2S, "s2ch": S2CH, "s2mongo": S2MONGO, "mongo2s": MONGO2S})
 
 SCHEDULER: Final = Section(
     "the scheduler",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 FieldType = Literal["str", "int", "float", "bool", "datetime", "json"]
 ConnectionKind = Literal["redis", "clickhouse", "mongo"]
 EMBEDDED = "embedded"
-EdgeKind = Literal["s2s", "s2ch", "s2mongo"]
+EdgeKind = Literal["s2s", "s2ch", "s2mongo", "mongo2s"]
 DEFAULT_DATABASE = "dataflow"
 """Of collections where neither the edge nor the address of its MongoDB names one."""
 
@@ -76,6 +76,7 @@ class Worker:
     batch: int
     timeout_s: float
     max_attempts: int
+    max_retry_s: float
     lease_s: float
     batch_handler: Literal["no", "list", "dataframe"]
     aggregate: bool
@@ -96,7 +97,10 @@ class Edge:
 
     kind s2s: `to_stream` or `route` is set. kinds s2ch and s2mongo: `connection` and `table` are set; the table of
     s2mongo is a collection, in `database` if it is set, which is the edge's alone where `exclusive`.
+    kind mongo2s: these name the collection that it reads, in the order of `by`, and `to_stream` is set; `source` is "",
+    for it reads no stream. `fields` are those of a document that go over (None: all), `id_field` gets its `_id`.
     `task` is the schedule as written (None: the edge runs continuously; {}: when something outside the file says so).
+    `max_hops` is set where the edge closes a cycle of streams: so many hops a message may make on it.
     """
 
     name: str
@@ -117,6 +121,23 @@ class Edge:
     task: Mapping[str, Any] | None
     database: str | None = None
     exclusive: bool = False
+    by: str = ""
+    fields: tuple[str, ...] | None = None
+    id_field: str | None = None
+    settle_s: float = 0.0
+    max_hops: int | None = None
+
+    @property
+    def anchor(self) -> str:
+        """The stream that the edge's state, counters and dead letters belong to: the one that it reads, or, where it
+        reads none, the one that it writes.
+        """
+        return self.source or self.to_stream or ""
+
+    @property
+    def reads(self) -> str:
+        """What it reads, in words: a stream, or `<connection>.<collection>`."""
+        return self.source or f"{self.connection}.{self.table}"
 
     @property
     def target_streams(self) -> tuple[str, ...]:
@@ -127,6 +148,19 @@ class Edge:
             return ()
         other = () if self.route.other is None else (self.route.other,)
         return tuple(dict.fromkeys((*self.route.cases.values(), *other)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """Streams from each of which messages can get to each other one, and the workers and edges that take them there.
+
+    streams: in the order of the file. steps: names of workers and edges. closing: the streams among them that an edge
+    with `max_hops` leads to.
+    """
+
+    streams: tuple[str, ...]
+    steps: frozenset[str]
+    closing: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +195,8 @@ class SyncApi:
 class Flow:
     """The whole declared net.
 
-    `path` is the flow file, `digest` the hex digest of its text after ${...} expansion without secrets.
+    `path` is the flow file, `digest` the hex digest of what it says after ${...} expansion, without
+    addresses and ports.
     """
 
     name: str
@@ -208,6 +243,10 @@ class Flow:
         workers = [w.name for w in self.workers.values() if w.source == stream]
         return tuple(workers + [e.name for e in self.edges.values() if e.source == stream])
 
+    def intakes(self, stream: str) -> tuple[str, ...]:
+        """Names of the edges whose state belongs to a stream that they write and do not read (kind mongo2s)."""
+        return tuple(e.name for e in self.edges.values() if not e.source and e.to_stream == stream)
+
     def writers(self, stream: str) -> tuple[str, ...]:
         """Names of the workers and edges that write to a stream (the hub is not among them)."""
         workers = [w.name for w in self.workers.values() if stream in w.targets]
@@ -219,25 +258,49 @@ class Flow:
         It does with one group on its input, one target, and an input that lies on no cycle.
         """
         step = self.workers.get(reader) or self.edges[reader]
-        targets = step.targets if isinstance(step, Worker) else step.target_streams
+        if not step.source:
+            return False
         alone = len(self.readers(step.source)) == 1
-        single = len(targets) == 1 or isinstance(step, Edge)
+        single = len(targets_of(step)) == 1 or isinstance(step, Edge)
         return alone and single and not self.on_cycle(step.source)
 
     def on_cycle(self, stream: str) -> bool:
         """Whether messages of this stream can come back to it."""
+        return stream in self._ahead(stream)
+
+    def cycle(self, stream: str) -> Cycle | None:
+        """The cycle that a stream lies on; where several meet in one stream, they are one. None if it lies on none."""
+        ahead = self._ahead(stream)
+        if stream not in ahead:
+            return None
+        names = tuple(name for name in self.streams if name in ahead and stream in self._ahead(name))
+        steps: list[Worker | Edge] = [*self.workers.values(), *self.edges.values()]
+        inner = [step for step in steps if step.source in names and not set(targets_of(step)).isdisjoint(names)]
+        limited = [step for step in inner if isinstance(step, Edge) and step.max_hops is not None]
+        closing = {name for edge in limited for name in edge.target_streams if name in names}
+        return Cycle(names, frozenset(step.name for step in inner), frozenset(closing))
+
+    def _ahead(self, stream: str) -> set[str]:
+        """Every stream that messages of this one can get to."""
+        ways: dict[str, list[str]] = {}
+        steps: list[Worker | Edge] = [*self.workers.values(), *self.edges.values()]
+        for step in steps:
+            ways.setdefault(step.source, []).extend(targets_of(step))
         seen: set[str] = set()
-        todo = list(self.downstream(stream))
+        todo = ways.get(stream, [])[:]
         while todo:
             name = todo.pop()
-            if name == stream:
-                return True
             if name not in seen:
                 seen.add(name)
-                todo.extend(self.downstream(name))
-        return False
+                todo.extend(ways.get(name, ()))
+        return seen
 
     def downstream(self, stream: str) -> tuple[str, ...]:
         """The streams that a stream's readers write to."""
         workers = [t for w in self.workers.values() if w.source == stream for t in w.targets]
         return tuple(workers + [t for e in self.edges.values() if e.source == stream for t in e.target_streams])
+
+
+def targets_of(step: Worker | Edge) -> tuple[str, ...]:
+    """The streams that a worker or an edge writes to."""
+    return step.targets if isinstance(step, Worker) else step.target_streams

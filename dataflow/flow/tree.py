@@ -15,7 +15,7 @@ import yaml
 
 from dataflow.flow.compose import MAP, MAX_DEPTH, PLAIN, SEQ, TEXT, Unreadable, compose, mark_of, too_deep
 from dataflow.flow.core_schema import Scalar, meaning
-from dataflow.flow.expand import BrokenReference, MissingVariable, expand, refers
+from dataflow.flow.expand import BrokenReference, MissingVariable, UnreadableFile, expand, refers
 from dataflow.flow.findings import Finding, Findings, Mark, Where, shown
 
 MAX_VALUES = 50_000
@@ -71,7 +71,7 @@ Node = Leaf | Listing | Block
 
 
 def parse(text: str, environ: Mapping[str, str]) -> tuple[Node | None, Findings]:
-    """Read the text. Pure.
+    """Read the text, and the files that it refers to.
 
     Returns the root, None where nothing can be read further, and everything found wrong. Values that were found
     wrong are in the tree as broken leaves.
@@ -177,6 +177,8 @@ class _Growth:
             text = expand(written, self.environ)
         except MissingVariable as error:
             return self._report("F012", path, mark, name=error.args[0])
+        except UnreadableFile as error:
+            return self._report("F015", path, mark, file=shown(error.args[0]), reason=error.args[1])
         except BrokenReference as error:
             return self._report("F013", path, mark, written=shown(error.args[0]))
         return text if _carried(text) else self._report("F014", path, mark)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataflow.errors import FormatTooNew, NotDeclared
 from dataflow.flow.spec import Edge, Flow
-from dataflow.store.alarms import clear_alarm, raise_alarm
+from dataflow.store.alarms import alarms, clear_alarm, raise_alarm
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
 from dataflow.store.memory import check_settings
 from dataflow.store.redis import Client, call
@@ -20,6 +20,7 @@ RETRY_MAX_LEN = 2**53
 """Retry streams only hold messages that were accepted before, so they are never full."""
 DEAD_MAX_LEN = 100_000
 """Dead letters of one group; when they are full the group stops and says so."""
+_NO_CYCLE = ("", "", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,10 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
     mended = []
     for at, max_len, groups in _streams_of(flow, keys, stream):
         args = [arg for group in groups for arg in (group, _join(flow, group))]
-        answer = script("declare").run(redis, [at.stream, at.groups, at.counts], [max_len, int(create), *args])
+        main = at == keys.stream(stream)
+        around = _cycle(flow, keys, stream) if main else _NO_CYCLE
+        names = [at.stream, at.groups, at.counts, at.cycle, *([keys.joins(stream)] if main else [])]
+        answer = script("declare").run(redis, names, [max_len, int(create), *around, *args])
         if answer[0] != b"OK":
             raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
         mended += [(stream, name.decode()) for name in answer[1:]]
@@ -108,12 +112,23 @@ def applied_digest(redis: Client, keys: Keys) -> str:
 
 
 def _streams_of(flow: Flow, keys: Keys, stream: str) -> Iterator[tuple[StreamKeys, int, tuple[str, ...]]]:
-    """A stream and what belongs to it: per reader its retry stream and its dead letters."""
+    """A stream and what belongs to it: per reader its retry stream and its dead letters; dead letters of intakes."""
     readers = flow.readers(stream)
     yield keys.stream(stream), flow.streams[stream].max_len, readers
     for group in readers:
         yield keys.retry(stream, group), RETRY_MAX_LEN, (group,)
         yield keys.dead(stream, group), DEAD_MAX_LEN, ()
+    for edge in flow.intakes(stream):
+        yield keys.dead(stream, edge), DEAD_MAX_LEN, ()
+
+
+def _cycle(flow: Flow, keys: Keys, stream: str) -> tuple[str, str, int]:
+    """The cycle that a stream lies on: its streams, who writes inside it, whether it is closed here."""
+    cycle = flow.cycle(stream)
+    if cycle is None:
+        return _NO_CYCLE
+    streams = " ".join(keys.stream(name).stream for name in cycle.streams)
+    return streams, f" {' '.join(sorted(cycle.steps))} ", int(stream in cycle.closing)
 
 
 def _join(flow: Flow, group: str) -> str:
@@ -132,7 +147,16 @@ def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str]) -> tupl
                     held.append(Held(stream, group, waiting))
                 else:
                     dropped.append(f"{stream}/{group}")
+                    _forget_alarms(redis, keys, stream, group)
     return held, dropped
+
+
+def _forget_alarms(redis: Client, keys: Keys, stream: str, group: str) -> None:
+    """Nobody takes down what is said of a reader that is gone."""
+    about = (group, f"{group}/main", f"{group}/retry", f"{stream}/{group}")
+    for alarm in alarms(redis, keys):
+        if alarm.subject in about:
+            clear_alarm(redis, keys, alarm.kind, alarm.subject)
 
 
 def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bool = False) -> int:
@@ -141,7 +165,7 @@ def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bo
     names = [
         at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups, retry.counts,
         keys.attempts(stream, group), keys.edge(group), keys.edge(group, retry=True),
-        keys.settled(group), keys.settled(group, retry=True),
+        keys.settled(group), keys.settled(group, retry=True), keys.joins(stream),
     ]  # fmt: skip
     answer = script("undeclare").run(redis, names, [group, int(release), stream])
     return 0 if answer[0] == b"OK" else int(answer[1])

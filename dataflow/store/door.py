@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow.errors import DataflowError, NotDeclared, StreamFull, UserError
 from dataflow.store.keys import Keys
@@ -16,8 +16,7 @@ MAX_MESSAGES = 1000
 """Most messages of one append; a script holds up everyone else while it runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One message on its way into a stream: `fields` is complete, [name, value, ...] with `_mid` and `_path` first."""
 
     stream: str
@@ -69,9 +68,9 @@ class Door:
         """
         if not 1 <= len(outgoing) <= MAX_MESSAGES:
             raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {len(outgoing)}")
-        numbers: dict[str, int] = {}
-        args = packed((numbers.setdefault(one.stream, len(numbers)), one.fields) for one in outgoing)
-        names = list(numbers)
+        names = list(dict.fromkeys([one.stream for one in outgoing]))
+        numbers = {name: number for number, name in enumerate(names)}
+        args = packed([(numbers[one.stream], one.fields) for one in outgoing])
         streams = [self._keys.stream(name) for name in names]
         keys = [self._keys.idempotency(record.key if record else "none")]
         for stream in streams:

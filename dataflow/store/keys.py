@@ -7,12 +7,14 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 |---|---|---|
 | `{f}:<stream>` | stream | messages, one entry each, one field per message field |
 | `{f}:<stream>:groups` | hash | the declared readers: group -> frontier (`<id>`: all up to and with it is finished; `(<id>`: all before it) |
-| `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out`, `.kept` (settled by an edge, not yet confirmed); `kept` (their sum) |
+| `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out`, `.kept` (settled by an edge, not yet confirmed); `kept` (their sum); `cycle` (1: the stream lies on one) |
+| `{f}:<stream>:joins` | hash | group -> `<start, now or found> <ms>`: where it began on a stream that had flowed, and when |
+| `{f}:<stream>:cycle` | hash | of a stream on a cycle: `streams` (their keys), `steps` (who writes inside it, between spaces), `closing` (1: an edge closes it here) |
 | `{f}:<stream>:retry:<group>` | stream | messages of one group that come back to that group only; with `:groups` and `:counts` of its own |
 | `{f}:<stream>:parked:<group>` | zset | messages waiting for their back-off; score = due time in ms |
 | `{f}:<stream>:dead:<group>` | stream | dead letters of one group; with `:counts` of its own |
 | `{f}:<stream>:attempts:<group>` | hash | `<lane>/<entry id>` -> how often an entry was begun alone and not finished |
-| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on |
+| `{f}:edge:<edge>` | hash | an edge's lane on its source stream: lineage, seq, position, epoch, nonce, lease, the frozen batch, the server it was leased on; for an edge that reads a collection, on the Redis of its target |
 | `{f}:edge:<edge>:retry` | hash | the same for the edge's retry stream |
 | `{f}:edge:<edge>:settled`, `{f}:edge:<edge>:retry:settled` | list | batches that are settled, but not yet confirmed by a target on another server |
 | `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |
@@ -26,6 +28,8 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:access:history` | stream | who changed what; the newest 10,000 or so |
 | `{f}:run:records` | hash | runs of edges that the sync API was asked for: `<id>` -> JSON {edge, asked_ms}; `<id>:begun` -> JSON {at_ms}; `<id>:ended` -> JSON, what the run did |
 | `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
+| `{f}:trend` | list | JSON {at_ms, depths}: how full the streams of this server were in the last minute, the newest first |
+| `{f}:run:edges` | hash | `<edge>` -> JSON {state, error, at_ms} of its last run; `<edge>:mode` -> how its target was seen to know a batch again |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -39,7 +43,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class StreamKeys:
-    """The three keys that every stream has: entries, declared readers, counts."""
+    """The keys that every stream has: entries, declared readers, counts; and `cycle`, if it lies on one."""
 
     stream: str
 
@@ -52,6 +56,11 @@ class StreamKeys:
     def counts(self) -> str:
         """Hash of counters."""
         return f"{self.stream}:counts"
+
+    @property
+    def cycle(self) -> str:
+        """Hash with the cycle that the stream lies on."""
+        return f"{self.stream}:cycle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,10 @@ class Keys:
     def parked(self, stream: str, group: str) -> str:
         """Messages of one group in back-off."""
         return f"{{{self.flow}}}:{stream}:parked:{group}"
+
+    def joins(self, stream: str) -> str:
+        """Where the readers of a stream began."""
+        return f"{{{self.flow}}}:{stream}:joins"
 
     def attempts(self, stream: str, group: str) -> str:
         """Attempt counters of one group."""
@@ -120,6 +133,11 @@ class Keys:
         return f"{{{self.flow}}}:run:records", f"{{{self.flow}}}:run:ages"
 
     @property
+    def edge_runs(self) -> str:
+        """How the last run of each edge ended."""
+        return f"{{{self.flow}}}:run:edges"
+
+    @property
     def applied(self) -> str:
         """The applied flow."""
         return f"{{{self.flow}}}:flow"
@@ -133,6 +151,11 @@ class Keys:
     def rebased(self) -> str:
         """Who corrected counters after a loss, and which."""
         return f"{{{self.flow}}}:rebased"
+
+    @property
+    def trend(self) -> str:
+        """How full streams were."""
+        return f"{{{self.flow}}}:trend"
 
     @property
     def live(self) -> str:

@@ -17,18 +17,18 @@ def packed(messages: Iterable[tuple[int, Sequence[bytes]]]) -> list[Any]:
     """
     shapes: dict[tuple[bytes, ...], int] = {}
     runs: list[Any] = []
-    current, count_at = (-1, -1), 0
+    last_target, last_names, count_at = -1, None, 0
     for target, fields in messages:
-        names = tuple(fields[::2])
-        if 2 * len(names) != len(fields) or not names:
+        names = fields[::2]
+        if names != last_names or target != last_target:
+            last_target, last_names, count_at = target, names, len(runs) + 2
+            runs += (target + 1, shapes.setdefault(tuple(names), len(shapes) + 1), 0)
+        values = fields[1::2]
+        if len(values) != len(names) or not values:
             raise ValueError(f"{len(fields)} parts are no pairs of name and value")
-        run = (target + 1, shapes.setdefault(names, len(shapes) + 1))
-        if run != current:
-            current, count_at = run, len(runs) + 2
-            runs += (*run, 0)
         runs[count_at] += 1
-        runs += fields[1::2]
+        runs += values
     head: list[Any] = [len(shapes)]
-    for names in shapes:
-        head += (len(names), *names)
+    for shape in shapes:
+        head += (len(shape), *shape)
     return head + runs

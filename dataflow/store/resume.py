@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import clear_alarm
+from dataflow.store.intake import Intake
 from dataflow.store.keys import Keys
 from dataflow.store.lane import Lane
 from dataflow.store.redis import Client
@@ -30,7 +31,7 @@ def resume(
     """Let an edge that has paused go on. Nothing happens to one that has not.
 
     Args:
-        redis: the server of the edge's source.
+        redis: the server of the edge's source, or, where it reads no stream, of its target.
         target: the server of its target streams; None if it goes elsewhere.
         accept_loss: give up what is lost already: entries of a frozen batch that were deleted by hand, batches that
             the target had and has lost. Without it the edge pauses again when it finds them.
@@ -39,6 +40,10 @@ def resume(
     Raises ServerAway, OutcomeUnknown: call it again.
     """
     keys = Keys(flow.name)
+    if not edge.source:
+        was_paused = Intake(redis, keys, edge).resume(bury=bury)
+        clear_alarm(redis, keys, PAUSED, edge.name)
+        return Resumed(was_paused, 0, 0)
     paused, entries, batches = False, 0, 0
     for retry in (False, True):
         lane = Lane(redis, keys, edge.source, edge.name, retry=retry)

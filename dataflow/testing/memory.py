@@ -20,6 +20,7 @@ from typing import Any
 
 from dataflow.errors import NotDeclared, ServerFull, StreamFull
 from dataflow.flow.spec import Flow
+from dataflow.message import SINCE
 from dataflow.store.declare import DEAD_MAX_LEN, RETRY_MAX_LEN
 from dataflow.store.door import MAX_MESSAGES, Appended, KeyReused, Outgoing, Record
 from dataflow.store.hop import (
@@ -74,7 +75,10 @@ class Group:
 
 @dataclass(slots=True)
 class Stream:
-    """A stream with its declared readers (name -> frontier) and its counters."""
+    """A stream with its declared readers (name -> frontier) and its counters.
+
+    `cycle`: the streams of the cycle that it lies on; `inside`: who writes inside it; `closing`: it is closed here.
+    """
 
     entries: dict[Id, list[bytes]] = field(default_factory=dict)
     max_len: int | None = None
@@ -82,6 +86,9 @@ class Stream:
     last: Id = ZERO
     groups: dict[str, Group] = field(default_factory=dict)
     frontiers: dict[str, Id] = field(default_factory=dict)
+    cycle: Sequence[Stream] = ()
+    inside: frozenset[str] = frozenset()
+    closing: bool = False
     counts: Counter[str] = field(default_factory=Counter)
 
     def append(self, fields: Sequence[bytes], writer: str, now_ms: int) -> Id:
@@ -156,6 +163,7 @@ class Memory:
         keys = Keys(flow.name)
         for stream in flow.streams.values():
             self._declare(keys.stream(stream.name), stream.max_len)
+            self._lay_on_cycle(flow, keys, stream.name)
             for group in flow.readers(stream.name):
                 edge = flow.edges.get(group)
                 self._join(self.at(keys.stream(stream.name)), group, "start" if edge is None else edge.join)
@@ -178,7 +186,7 @@ class Memory:
         for fields in letters:
             texts = dict(zip(fields[::2], fields[1::2], strict=True))
             origin = texts.get(b"_origin", b"main/" + texts[b"_dead_id"])
-            kept = without(fields, (b"_origin", b"_attempt"))
+            kept = without(fields, (b"_origin", b"_attempt", SINCE))
             retry.append([b"_attempt", b"0", b"_origin", origin, *kept], "dead", self.now_ms())
         dead.entries.clear()
         dead.counts["removed"] += len(letters)
@@ -215,6 +223,12 @@ class Memory:
     def _declare(self, keys: StreamKeys, max_len: int) -> None:
         self.at(keys).max_len = max_len
 
+    def _lay_on_cycle(self, flow: Flow, keys: Keys, name: str) -> None:
+        stream, cycle = self.at(keys.stream(name)), flow.cycle(name)
+        stream.cycle = [self.at(keys.stream(one)) for one in cycle.streams] if cycle else ()
+        stream.inside = cycle.steps if cycle else frozenset()
+        stream.closing = cycle is not None and name in cycle.closing
+
     def _join(self, stream: Stream, group: str, join: str) -> None:
         if group in stream.frontiers:
             stream.groups.setdefault(group, Group(stream.frontiers[group]))
@@ -239,7 +253,7 @@ class MemoryDoor:
         if known:
             return known
         for name, wanted in Counter(message.stream for message in outgoing).items():
-            check_room(name, self._memory.at(self._keys.stream(name)), wanted)
+            check_room(name, self._memory.at(self._keys.stream(name)), wanted, writer)
         if self._memory.full:
             raise ServerFull("the memory is at its limit; nothing was written")
         for message in outgoing:
@@ -350,7 +364,7 @@ class MemoryHop:
             parked.remove(one)
             texts = dict(zip(one.fields[::2], one.fields[1::2], strict=True))
             head = [b"_attempt", b"%d" % one.attempts, b"_origin", texts.get(b"_origin", one.origin.encode())]
-            fields = [*head, *without(one.fields, (b"_attempt", b"_origin"))]
+            fields = [*head, SINCE, texts[SINCE], *without(one.fields, (b"_attempt", b"_origin", SINCE))]
             retry.append(fields, self._group, self._memory.now_ms())
         return len(due)
 
@@ -396,10 +410,10 @@ class MemoryHop:
         outs = [outcome for outcome in outcomes if isinstance(outcome, Out)]
         for number, wanted in Counter(target for out in outs for target, _ in out.messages).items():
             name, keys = self._targets[number]
-            check_room(name, self._memory.at(keys), wanted)
+            check_room(name, self._memory.at(keys), wanted, self._group)
         dead = sum(isinstance(outcome, Dead) for outcome in outcomes)
         if dead:
-            check_room(f"dead letters of {self._group}", self._memory.at(self._dead), dead)
+            check_room(f"dead letters of {self._group}", self._memory.at(self._dead), dead, self._group)
 
     def _carry_out(self, entry: Entry, outcome: Outcome) -> None:
         counts = self._memory.at(self._at["main"]).counts
@@ -421,6 +435,8 @@ class MemoryHop:
 
     def _park(self, entry: Entry, outcome: Park, fields: list[bytes]) -> None:
         parked = self._memory.parked.setdefault(self._parked, [])
+        if SINCE not in fields[::2]:
+            fields = [*fields, SINCE, b"%d" % self._memory.now_ms()]
         insort(parked, _Parked(outcome.due_ms, f"{entry.lane}/{entry.id.decode()}", outcome.attempts, fields))
 
     def _claim(self, to: str, wanted: Callable[[Claim], bool], count: int | None) -> tuple[list[Entry], list[Entry]]:
@@ -460,12 +476,17 @@ class MemoryHop:
         return self._memory.attempts.setdefault(self._attempts, Counter())
 
 
-def check_room(name: str, stream: Stream, wanted: int) -> None:
-    """Raise StreamFull or NotDeclared unless a stream takes so many more entries."""
+def check_room(name: str, stream: Stream, wanted: int, writer: str) -> None:
+    """Raise StreamFull or NotDeclared unless a stream takes so many more entries of a writer."""
     if stream.max_len is None:
         raise NotDeclared(f"stream {name!r} is not declared; nothing was written")
-    if len(stream.entries) + wanted > stream.max_len:
-        raise StreamFull(name, len(stream.entries), stream.max_len)
+    inside = writer in stream.inside
+    if inside and stream.closing:
+        return
+    counted = stream.cycle if stream.cycle and not inside else (stream,)
+    depth = sum(len(one.entries) for one in counted)
+    if depth + wanted > stream.max_len:
+        raise StreamFull(name, depth, stream.max_len)
 
 
 def dead_fields(outcome: Dead, lane: str, id_: bytes, fields: Sequence[bytes]) -> list[bytes]:

@@ -145,7 +145,7 @@ class MemoryLane:
         self._group_position()
         dead = self._memory.at(self._keys.dead(self._stream, self._edge))
         if refused:
-            check_room(f"dead letters of {self._edge}", dead, len(refused))
+            check_room(f"dead letters of {self._edge}", dead, len(refused), self._edge)
         for row in refused:
             fields = self._here.entries.get(id_of(row.id), [])
             letter = dead_fields(Dead("refused", row.error, 1), self._name, row.id, fields)
@@ -264,7 +264,7 @@ class MemoryTarget:
         if seq != marker.seq + 1 or not follows:
             self._refuse(marker, seq)
         for number, wanted in Counter(target for target, _ in messages).items():
-            check_room(self._names[number], self._stream(number), wanted)
+            check_room(self._names[number], self._stream(number), wanted, self._writer)
         for target, fields in messages:
             self._stream(target).append(fields, self._writer, self._memory.now_ms())
         now = self._memory.now_ms()

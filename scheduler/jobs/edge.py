@@ -20,7 +20,9 @@ log = logging.getLogger("dataflow.scheduler")
 GOOD: Final = ("empty", "more", "stopped")
 """Ends of a run with which nothing is wrong."""
 HELD: Final = "held"
-"""Another runner is at work on the edge: this run has not been, and whether the other one is ours is not known."""
+"""Another runner is at work on the edge and moves its messages: this run moved none."""
+EXPIRED: Final = "expired"
+"""Nobody took the hint in time: this run has not been."""
 
 
 class Hints:
@@ -96,4 +98,4 @@ def _outcome(found: Mapping[str, Any]) -> Outcome | None:
         return Outcome("ok")
     if status == "FAILURE":
         return Outcome("error", str(result))
-    return Outcome(HELD, "the hint was not taken in time") if status == "REVOKED" else None
+    return Outcome(EXPIRED, "the hint was not taken in time") if status == "REVOKED" else None

@@ -63,7 +63,7 @@ def named(flow: Flow, name: str) -> Edge:
 
 def target_of(edge: Edge) -> str:
     """Where an edge leads, in words."""
-    return f"{edge.connection}.{edge.table}" if edge.table else ", ".join(edge.target_streams)
+    return f"{edge.connection}.{edge.table}" if edge.table and edge.source else ", ".join(edge.target_streams)
 
 
 def _edge(flow: Flow, kind: Kind, given: Mapping[str, Any]) -> Edge:

@@ -7,11 +7,13 @@ repeated batch is the same to the byte.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dataflow.errors import InvalidMessage
 from dataflow.faults import show
 from dataflow.flow.spec import Edge, Flow, Route
+from dataflow.ids import nodes_of
 from dataflow.message import MAX_FIELDS, MID, PATH, Codec, child_id, extend_path
 from dataflow.store.keys import Keys
 from dataflow.store.memory import EDGE_MARK, Gauge
@@ -40,10 +42,11 @@ class StreamSink:
         self._keeps_mid = flow.keeps_mid(edge.name)
         self._streams = list(edge.target_streams)
         self._choose = _chooser(edge, self._streams)
-        self._judges = [_judge(flow, name) for name in self._streams]
-        self._takes_all = edge.route is None and flow.streams[self._streams[0]].schema is None
+        closing = _closing(flow, edge)
+        self._judges = [_judge(flow, name, closing.get(name)) for name in self._streams]
+        self._takes_all = edge.route is None and not closing and flow.streams[self._streams[0]].schema is None
         self._gauge = Gauge(redis)
-        self._at = [self._keys.stream(name) for name in self._streams]
+        self._at = [self._keys.stream(name) for name in self._streams if name not in closing]
         self._target = StreamTarget(redis, self._keys, edge.name, self._streams)
 
     @property
@@ -65,7 +68,8 @@ class StreamSink:
     def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
         """Choose the target of each row and refuse what fits none. The payload is (row index, target number) pairs.
 
-        Nothing new is begun while the target's memory is short: raises ServerFull.
+        Nothing new is begun while the target's memory is short: raises ServerFull. To close a cycle never waits: it
+        takes no memory, and all others on the cycle wait for it in the end.
         """
         if verdict is None:
             self._gauge.check_ahead(EDGE_MARK, self._at)
@@ -190,8 +194,40 @@ def _value(row: Row, name: bytes) -> bytes | None:
             return row[at + 1]
 
 
-def _judge(flow: Flow, stream: str) -> Judge:
-    """Whether a row may be placed in a stream: it fits the stream's schema, and an entry can hold it."""
+@dataclass(frozen=True, slots=True)
+class _HopLimit:
+    """Refuses what has been on a cycle for too long: whose path would get more than `most` hops by these steps."""
+
+    steps: frozenset[str]
+    most: int
+
+    def __call__(self, row: Row) -> Refusal | None:
+        path = _value(row, PATH) or b""
+        hops = 1 + sum(node in self.steps for node in nodes_of(_text(path)))
+        if hops <= self.most:
+            return None
+        reason = f"max_hops: this would be hop {hops} on the cycle, {self.most} are allowed"
+        return Refusal("_path", "", reason, foreseen=True)
+
+
+def _closing(flow: Flow, edge: Edge) -> dict[str, _HopLimit]:
+    """The targets by which an edge closes a cycle, with what it may pass on there."""
+    cycle = None if edge.max_hops is None else flow.cycle(edge.source)
+    if cycle is None or edge.max_hops is None:
+        return {}
+    limit = _HopLimit(cycle.steps, edge.max_hops)
+    return {name: limit for name in edge.target_streams if name in cycle.closing}
+
+
+def _judge(flow: Flow, stream: str, limit: _HopLimit | None) -> Judge:
+    """Whether a row may be placed in a stream: it has hops left, it fits the stream's schema, an entry can hold it."""
+    fits = _judge_fields(flow, stream)
+    if limit is None:
+        return fits
+    return lambda row: limit(row) or fits(row)
+
+
+def _judge_fields(flow: Flow, stream: str) -> Judge:
     declared = flow.streams[stream].schema
     if declared is None:
         return _judge_size

@@ -22,7 +22,7 @@ for _, number in ipairs(targets) do wanted[number] = (wanted[number] or 0) + 1 e
 for number, n in pairs(wanted) do
   local stream, counts = KEYS[2 * number], KEYS[2 * number + 1]
   if not is_stream(stream) then return {'WRONGTYPE', number} end
-  local full = lacks_room(stream, counts, n)
+  local full = lacks_room(stream, counts, n, writer)
   if full then return {'FULL', number, full[1], full[2]} end
 end
 

@@ -1,12 +1,15 @@
 -- Declare a stream: its room and its readers. What is declared already stays as it is; a reader whose group was lost
 -- is made again where it stood, never at the end of the stream.
 --
--- KEYS  1 stream  2 groups  3 counts
--- ARGV  1 max_len  2 '1' to make groups that are not declared yet, '0' to mend only  then per group: name, start | now
+-- KEYS  1 stream  2 groups  3 counts  4 cycle  5 joins (only where it is told later where a reader began)
+-- ARGV  1 max_len  2 '1' to make groups that are not declared yet, '0' to mend only
+--       3 keys of all streams of the cycle that it lies on, between spaces ('': it lies on none)
+--       4 workers and edges that write inside the cycle, likewise  5 '1' if an edge closes the cycle here
+--       then per group: name, start | now
 -- Gives {'OK', names that were mended ...} | {'WRONGTYPE'}
 -- `<group>.joined` is set so that the books of a new reader begin balanced: what was added and is not for it to do.
-local stream, groups, counts = KEYS[1], KEYS[2], KEYS[3]
-if not is_stream(stream) or wrong_type('hash', groups, counts) then return {'WRONGTYPE'} end
+local stream, groups, counts, joins = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
+if not is_stream(stream) or wrong_type('hash', groups, counts, KEYS[4], joins) then return {'WRONGTYPE'} end
 
 -- The id after which a lost group goes on: everything up to it is finished.
 local function resume_after(frontier)
@@ -37,7 +40,14 @@ local existing = groups_of(stream)
 local mended = {'OK'}
 permit(counts)
 redis.call('HSET', counts, 'max_len', ARGV[1])
-for i = 3, #ARGV, 2 do
+if ARGV[3] == '' then
+  redis.call('HDEL', counts, 'cycle')
+  redis.call('DEL', KEYS[4])
+else
+  redis.call('HSET', counts, 'cycle', 1)
+  redis.call('HSET', KEYS[4], 'streams', ARGV[3], 'steps', ARGV[4], 'closing', ARGV[5])
+end
+for i = 6, #ARGV, 2 do
   local group, join = ARGV[i], ARGV[i + 1]
   local frontier = redis.call('HGET', groups, group)
   if frontier and not existing[group] then
@@ -50,6 +60,7 @@ for i = 3, #ARGV, 2 do
     elseif not existing[group] then
       create(group, '0-0', all - redis.call('XLEN', stream))
     end
+    if joins then redis.call('HSET', joins, group, (existing[group] and 'found' or join) .. ' ' .. now_ms()) end
     local info = groups_of(stream)[group]
     local after = info['last-delivered-id']
     local _, stands = standing(stream, group, after)

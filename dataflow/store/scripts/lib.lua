@@ -229,15 +229,32 @@ local function keep(counts, group, n)
   redis.call('HINCRBY', counts, 'kept', n)
 end
 
--- Room for n more entries: nil if there is, else {depth, max_len}. An undeclared stream has max_len false. Entries that
--- are only kept until a target on another server cannot lose them any more take no room.
-local function lacks_room(stream, counts, n)
-  local max_len = redis.call('HGET', counts, 'max_len')
-  if not max_len then return {0, -1} end
-  local depth = redis.call('XLEN', stream)
-  local most = tonumber(max_len)
-  if depth + n > most and depth + n > most + tonumber(redis.call('HGET', counts, 'kept') or '0') then
-    return {depth, most}
+-- Entries that are only kept until a target on another server cannot lose them any more; they take no room.
+local function kept_in(counts)
+  return tonumber(redis.call('HGET', counts, 'kept') or '0')
+end
+
+-- The same as lacks_room for a stream on a cycle. Whoever brings messages in from outside finds all that are on the
+-- cycle counted; who closes it finds room always. Else all its streams fill up, and each writer waits for the next.
+local function lacks_room_on_cycle(stream, counts, n, writer, most)
+  local cycle = redis.call('HMGET', stream .. ':cycle', 'streams', 'steps', 'closing')
+  local inside = cycle[2] and cycle[2]:find(' ' .. writer .. ' ', 1, true)
+  if inside and cycle[3] == '1' then return nil end
+  local depth = 0
+  for one in (inside and stream or cycle[1] or stream):gmatch('%S+') do
+    depth = depth + redis.call('XLEN', one) - kept_in(one .. ':counts')
   end
+  if depth + n > most then return {depth, most} end
+  return nil
+end
+
+-- Room for n more entries of a writer: nil if there is, else {depth, max_len}. An undeclared stream has max_len -1.
+local function lacks_room(stream, counts, n, writer)
+  local known = redis.call('HMGET', counts, 'max_len', 'cycle')
+  if not known[1] then return {0, -1} end
+  local most = tonumber(known[1])
+  if known[2] == '1' then return lacks_room_on_cycle(stream, counts, n, writer, most) end
+  local depth = redis.call('XLEN', stream)
+  if depth + n > most and depth + n > most + kept_in(counts) then return {depth, most} end
   return nil
 end

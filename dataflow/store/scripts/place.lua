@@ -40,7 +40,7 @@ for target, n in pairs(wanted) do
   if not is_stream(stream) then return {'WRONGTYPE', target} end
   wrong = wrong_type('hash', counts)
   if wrong then return wrong end
-  local full = lacks_room(stream, counts, n)
+  local full = lacks_room(stream, counts, n, ARGV[4])
   if full then return {'FULL', target, full[1], full[2]} end
 end
 

@@ -22,7 +22,7 @@ local n_dead = (#ARGV - 10) / 2
 local kept, handled = ARGV[9] == '1', count - n_dead - tonumber(ARGV[10])
 if n_dead > 0 then
   if not is_stream(dead) then return redis.error_reply('WRONGTYPE ' .. dead .. ' is not a stream') end
-  local full = lacks_room(dead, dead_counts, n_dead)
+  local full = lacks_room(dead, dead_counts, n_dead, group)
   if full then return {'FULL', full[1], full[2]} end
 end
 

@@ -47,6 +47,17 @@ def test_a_good_flow_is_one_line() -> None:
     assert (result.exit_code, result.stdout) == (0, "flow.yml: ok: flow 'small', 2 streams, 1 worker, 1 edge\n")
 
 
+def test_an_address_that_believes_anybody_is_warned_of(folder: Path) -> None:
+    url = "rediss://u:hunter2@h/0?ssl_check_hostname=false"
+    connections = f'connections: {{main: {{redis: "{url}"}}, warehouse: {{clickhouse: embedded}}}}\n'
+    (folder / "flow.yml").write_text(GOOD + connections)
+    done = run("flow.yml")
+    assert done.exit_code == 0
+    assert "warning: connection 'main' turns checks of certificates off (ssl_check_hostname=false)" in done.stderr
+    assert "hunter2" not in done.output
+    assert "warning" not in run("--json", "flow.yml").output
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_bad_flow_is_a_line_per_problem() -> None:
     result = run("bad.yml")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.doctor import certificates, doors, machine, mongo
 from dataflow.doctor import clickhouse as server
-from dataflow.doctor import doors, machine, mongo
 from dataflow.doctor.clickhouse import TableFacts, judge_table
 from dataflow.doctor.clock import judge_clock
 from dataflow.doctor.finding import Finding
@@ -167,3 +167,10 @@ def test_this_machine(tmp_path: Path) -> None:
     assert [finding.level for finding in full] == ["wrong", "wrong"]
     assert list(machine.judge_folder(tmp_path, False, 1000, embedded=False)) == []
     assert [f.code for f in machine.examine(tmp_path / "not" / "yet", embedded=True)] == ["files", "space"]
+
+
+def test_an_address_that_believes_anybody_is_wrong() -> None:
+    (found,) = certificates.examine("redis main", "rediss://u:hunter2@h/0?ssl_cert_reqs=none")
+    assert (found.level, found.code) == ("wrong", "certificate")
+    assert "ssl_cert_reqs=none" in found.text and "hunter2" not in str(found)
+    assert certificates.examine("redis main", "rediss://u:hunter2@h/0") == []

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
+import dataflow.store.scripts as store_scripts
+from dataflow import doctor
 from dataflow.doctor import broker
 from dataflow.doctor.finding import Finding
 from dataflow.doctor.redis import RedisFacts, examine, judge
 from dataflow.testing.servers import RedisServer
 from dataflow.up.ports import free_port
 
+_CALL = re.compile(
+    r"(?:call|try|in_chunks)\('([A-Z]+(?:', '(?:GROUPS|STREAM|CONSUMERS|CREATE|SETID|DESTROY|DELCONSUMER))?)'"
+)
 WELL = RedisFacts(
     host="db.example",
     info={"redis_version": "7.2.4", "maxmemory_policy": "noeviction", "aof_enabled": "1", "maxmemory": "1000000",
@@ -90,6 +97,13 @@ def test_what_it_says_to_change_makes_it_well(bad: RedisServer) -> None:
     client.close()
     levels = _levels(examine("main", bad.url, "f"))
     assert (levels["eviction"], levels["aof"]) == ("ok", "ok")
+
+
+def test_it_tries_every_command_that_the_scripts_call() -> None:
+    scripts = Path(store_scripts.__file__).parent.glob("*.lua")
+    called = {match for one in scripts for match in _CALL.findall(one.read_text())}
+    assert len(called) > 30
+    assert called - set(_CALL.findall(Path(doctor.__file__).with_name("probe.lua").read_text())) == set()
 
 
 @pytest.mark.integration

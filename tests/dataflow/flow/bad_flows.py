@@ -57,6 +57,11 @@ def edge(values: str, streams: str = PAIR) -> str:
     return f"{HEAD}{streams}{WORKER}edges:\n  e: {values}\n"
 
 
+def intake(values: str) -> str:
+    """A sound net but for an edge out of a collection."""
+    return f"{HEAD}{NET}  x: {{kind: mongo2s, {values}}}\n"
+
+
 def stream(values: str) -> str:
     """A sound net but for the stream in."""
     return f"{HEAD}streams:\n  a.stream_in: {values}\n  a.stream_out:\n{WORKER}{ARCHIVE}"
@@ -108,6 +113,10 @@ BAD: tuple[Bad, ...] = (
         worker("{from: a.stream_in, to: a.stream_out, handler: 'm:f', params: {deep: [1, §'x ${GONE}']}}"),
         ("GONE",),
     ),
+    Bad("a file that is not there", "F015", "flow: §${file:/none/at/all}\n" + NET, ("/none/at/all", "No such file")),
+    Bad("a file beside", "F015", "flow: §${file:secret}\n" + NET, ("secret", "absolute")),
+    Bad("a folder for a file", "F015", "flow: §${file:/}\n" + NET, ("directory",)),
+    Bad("a file without an end", "F015", "flow: §${file:/dev/zero}\n" + NET, ("longer than",)),
     Bad("a broken reference", "F013", "flow: §'${na me}'\n" + NET, ("${na me}",)),
     Bad("an open reference", "F013", "flow: §f${NAME\n" + NET, ("${NAME",)),
     Bad(
@@ -371,6 +380,25 @@ BAD: tuple[Bad, ...] = (
     Bad("a table in a MongoDB", "F112", edge("{kind: s2mongo, from: a.stream_out, to: tasks.t, §create_table: true}")),
     Bad("a table as a document", "F301", f"{HEAD}{NET}  x: {{kind: s2mongo, from: §warehouse.t, to: tasks.u}}\n"),
     Bad("a stream for a table", "F205", edge("{kind: s2ch, from: a.stream_out, to: §a.stream_in}"), ("s2s",)),
+    Bad("an intake without a collection", "F117", intake("from: §docs, to: a.stream_in, by: seq")),
+    Bad("an intake without an order", "F102", f"{HEAD}{NET}  §x: {{kind: mongo2s, from: tasks.t, to: a.stream_in}}\n"),
+    Bad("an intake by a part of a field", "F103", intake("from: tasks.t, to: a.stream_in, by: §a.b")),
+    Bad("an intake that waits", "F112", intake("from: tasks.t, to: a.stream_in, by: seq, §min_batch: 5")),
+    Bad("an intake of half a field", "F305", intake("from: tasks.t, to: a.stream_in, by: seq, §handler: 'm:f'")),
+    Bad("an intake out of a warehouse", "F203", intake("from: §warehouse.t, to: a.stream_in, by: seq"), ("mongo",)),
+    Bad("an intake out of nowhere", "F202", intake("from: §task.t, to: a.stream_in, by: seq"), ("'tasks'",)),
+    Bad("an intake out of a stream", "F207", intake("from: §a.stream_out, to: a.stream_in, by: seq"), ("s2s",)),
+    Bad("an intake into nothing", "F201", intake("from: tasks.t, to: §a.stream_inn, by: seq"), ("a.stream_in",)),
+    Bad("an intake into a worker", "F301", intake("from: tasks.t, to: §w, by: seq")),
+    Bad("an intake into an edge", "F302", intake("from: tasks.t, to: §e, by: seq")),
+    Bad("an intake into an out", "F308", intake("from: tasks.t, to: §a.stream_out, by: seq")),
+    Bad(
+        "an intake with a large batch",
+        "F402",
+        f"{HEAD}{PAIR.replace('a.stream_in:', 'a.stream_in: {max_len: 100}')}"
+        "workers:\n  w: {from: a.stream_in, to: a.stream_out, handler: 'm:f', batch: 50}\n"
+        f"{ARCHIVE}  x: {{kind: mongo2s, from: tasks.t, to: a.stream_in, by: seq, batch: §51}}\n",
+    ),
     # -- the five rules
     Bad(
         "a worker behind a worker",
@@ -551,10 +579,25 @@ BAD: tuple[Bad, ...] = (
         ("'w'",),
     ),
     Bad(
-        "a circle",
+        "a cycle without an end",
         "F407",
         f"{HEAD}{NET}  x: {{kind: s2s, from: a.stream_out, to: §a.stream_in}}\n",
         ("'a.stream_in' -> 'a.stream_out' -> 'a.stream_in'",),
+    ),
+    Bad(
+        "a limit where nothing comes back",
+        "F416",
+        f"{HEAD}{NET.replace(PAIR, PAIR + '  b.stream_in: {keep: {hours: 1}}' + chr(10))}"
+        "  x: {kind: s2s, from: a.stream_out, to: b.stream_in, max_hops: §3}\n",
+        ("'x'",),
+    ),
+    Bad(
+        "a cycle over two servers",
+        "F417",
+        HEAD + TWO_REDIS + "streams:\n  a.stream_in:\n  b.stream_in: {on: far}\nedges:\n"
+        "  x: {kind: s2s, from: a.stream_in, to: §b.stream_in}\n"
+        "  y: {kind: s2s, from: b.stream_in, to: a.stream_in, max_hops: 9}\n",
+        ("'b.stream_in'", "'main'", "'far'"),
     ),
     Bad("a table without types", "F408", archive("create_table: §true"), ("'a.stream_out'", "schema")),
     Bad("an edge to its own source", "F409", f"{HEAD}{NET}  x: {{kind: s2s, from: a.stream_in, to: §a.stream_in}}\n"),

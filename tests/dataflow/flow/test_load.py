@@ -133,6 +133,7 @@ def test_a_full_file_loads_to_this() -> None:
                 batch=100,
                 timeout_s=60.0,
                 max_attempts=2,
+                max_retry_s=604_800.0,
                 lease_s=5.0,
                 batch_handler="list",
                 aggregate=True,
@@ -148,6 +149,7 @@ def test_a_full_file_loads_to_this() -> None:
                 batch=500,
                 timeout_s=300.0,
                 max_attempts=5,
+                max_retry_s=604_800.0,
                 lease_s=15.0,
                 batch_handler="no",
                 aggregate=False,
@@ -295,15 +297,38 @@ def test_layout_comments_order_and_passwords_do_not_change_the_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("threshold: 0.9", "threshold: 0.8"), ("10.0.0.1", "10.0.0.2"), ("second: ", "minute: ")]
+    ("old", "new"),
+    [("threshold: 0.9", "threshold: 0.8"), ("spare: {redis", "spare: {aliases: [x], redis"), ("second: ", "minute: ")],
 )
 def test_what_the_file_says_changes_the_digest(old: str, new: str) -> None:
     environ = {"REDIS_PASSWORD": "x"}
     assert loads(FULL, environ=environ).digest != loads(FULL.replace(old, new), environ=environ).digest
 
 
-def test_another_server_by_a_variable_changes_the_digest() -> None:
-    assert small().digest != loads(SMALL, environ={"DATAFLOW_REDIS_URL": "redis://other"}).digest
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("10.0.0.1:6379", "redis.example.org:6380"),
+        ("unix:///run/redis.sock", "embedded"),
+        ("host: 0.0.0.0, port", "port"),
+        ('"${HUB_PORT:24100}"', "24200"),
+    ],
+)
+def test_where_servers_are_and_services_listen_is_a_matter_of_the_machine(old: str, new: str) -> None:
+    environ = {"REDIS_PASSWORD": "x"}
+    assert loads(FULL, environ=environ).digest == loads(FULL.replace(old, new), environ=environ).digest
+
+
+def test_another_address_by_a_variable_does_not_change_the_digest() -> None:
+    assert small().digest == loads(SMALL, environ={"DATAFLOW_REDIS_URL": "redis://other"}).digest
+
+
+def test_a_scheduler_with_and_without_a_port_is_still_one() -> None:
+    bare, ported, other = (
+        loads(SMALL + f"scheduler: {it}\n", environ={}).digest for it in ("{}", "{port: 1}", "{machine: x}")
+    )
+    assert bare == ported != other
+    assert bare != small().digest
 
 
 # -- the file

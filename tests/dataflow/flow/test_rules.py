@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dataflow.flow import net, rules
+from dataflow.flow import cycles, rules
 from dataflow.flow.findings import Finding, Findings
 from dataflow.flow.judge import RULES, judge
 from dataflow.flow.load import loads
@@ -51,7 +51,7 @@ def test_a_harmless_finding_mutes_nothing() -> None:
     assert [one.code for one in findings.found] == ["F106", "F103"]
 
 
-def test_a_chain_of_any_length_is_no_circle() -> None:
+def test_a_chain_of_any_length_is_no_cycle() -> None:
     size = 2000
     streams = "".join(f"  s{n}: {{direction: in}}\n" for n in range(size))
     edges = "".join(f"  e{n}: {{kind: s2s, from: s{n}, to: s{n + 1}}}\n" for n in range(size - 1))
@@ -60,19 +60,19 @@ def test_a_chain_of_any_length_is_no_circle() -> None:
         f"  z: {{kind: s2s, from: s{size - 1}, to: last}}\n",
         environ={},
     )
-    assert list(net.no_circles(flow)) == []
+    assert list(cycles.cycles_are_declared(flow)) == []
 
 
-def test_every_circle_is_found_once() -> None:
+def test_every_cycle_is_found_once() -> None:
     flow = sound()
     edge = replace(flow.edges["e"], kind="s2s", connection=None, table=None)
     back = {name: replace(edge, name=name, to_stream="a.stream_in") for name in ("x", "y")}
-    found = list(net.no_circles(replace(flow, edges=back)))
+    found = list(cycles.cycles_are_declared(replace(flow, edges=back)))
     assert [one.path for one in found] == [("edges", "x", "to"), ("edges", "y", "to")]
-    assert found[0].values["circle"] == "'a.stream_in' -> 'a.stream_out' -> 'a.stream_in'"
+    assert found[0].values["cycle"] == "'a.stream_in' -> 'a.stream_out' -> 'a.stream_in'"
 
 
-def test_two_ways_to_one_stream_are_no_circle() -> None:
+def test_two_ways_to_one_stream_are_no_cycle() -> None:
     text = """\
 flow: f
 streams: {a.stream_in: , b.stream_in: , c.stream_in: , d.stream_in: {keep: {hours: 1}}}

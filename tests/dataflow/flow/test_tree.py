@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,22 @@ def test_yaml_is_read_by_its_core_schema(text: str, meaning: object) -> None:
     found = value(text)
     assert found == meaning
     assert type(found) is type(meaning)
+
+
+@pytest.mark.parametrize(
+    ("content", "meaning"),
+    [(b"hunter2\n", "a-hunter2"), (b"hunter2\r\n", "a-hunter2"), (b"a\n\n", "a-a\n"), (b"", "a-"), (b"${A}", "a-${A}")],
+)
+def test_a_file_stands_for_its_content(tmp_path: Path, content: bytes, meaning: str) -> None:
+    (tmp_path / "secret").write_bytes(content)
+    assert value(f"a-${{file:{tmp_path}/secret}}", A="x") == meaning
+
+
+def test_a_file_that_is_no_text_is_told_without_its_content(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"hunter2\xff")
+    _, findings = parse(f"key: ${{file:{tmp_path}/secret}}\n", {})
+    (found,) = findings.found
+    assert found.code == "F015" and "hunter2" not in str(found)
 
 
 def test_not_a_number_is_a_number() -> None:

@@ -96,7 +96,7 @@ class MemoryStore:
         return MemoryDoor(self.memory, self.keys)
 
     def hop(self, group: str, stream: str = IN) -> Any:
-        return MemoryHop(self.memory, self.keys, stream, group, TARGETS.get(group, ()))
+        return MemoryHop(self.memory, self.keys, stream, group, targets(self.flow, group))
 
     def lane(self, edge: str = "copy", *, retry: bool = False) -> Any:
         return MemoryLane(self.memory, self.keys, self.flow.edges[edge].source, edge, retry=retry)
@@ -141,7 +141,7 @@ class RealStore:
         return Door(self.client, self.keys)
 
     def hop(self, group: str, stream: str = IN) -> Hop:
-        return Hop(self.client, self.keys, stream, group, TARGETS.get(group, ()))
+        return Hop(self.client, self.keys, stream, group, targets(self.flow, group))
 
     def lane(self, edge: str = "copy", *, retry: bool = False) -> Lane:
         return Lane(self.client, self.keys, self.flow.edges[edge].source, edge, retry=retry)
@@ -176,6 +176,11 @@ class RealStore:
 
     def relieve(self) -> None:
         call(self.client, "CONFIG", "SET", "maxmemory", "0")
+
+
+def targets(flow: Flow, group: str) -> tuple[str, ...]:
+    """What a worker writes to; nothing for an edge."""
+    return flow.workers[group].targets if group in flow.workers else ()
 
 
 def message(n: int | str, stream: str = IN) -> Outgoing:

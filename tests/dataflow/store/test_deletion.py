@@ -43,10 +43,12 @@ def test_memory_returns_when_both_readers_have_finished(both_redis_url: str) -> 
 def _declare(redis: Client, *groups: str) -> None:
     main = KEYS.stream(STREAM)
     joins = [part for group in groups for part in (group, "start")]
-    script("declare").run(redis, [main.stream, main.groups, main.counts], [MESSAGES, 1, *joins])
+    script("declare").run(redis, [main.stream, main.groups, main.counts, main.cycle], [MESSAGES, 1, "", "", 0, *joins])
     for group in groups:
         retry = KEYS.retry(STREAM, group)
-        script("declare").run(redis, [retry.stream, retry.groups, retry.counts], [MESSAGES, 1, group, "start"])
+        script("declare").run(
+            redis, [retry.stream, retry.groups, retry.counts, retry.cycle], [MESSAGES, 1, "", "", 0, group, "start"]
+        )
 
 
 def _fill_and_drain(redis: Client) -> None:

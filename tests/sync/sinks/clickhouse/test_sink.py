@@ -451,4 +451,5 @@ def test_a_verdict_is_small_and_plain(opened: Open, execute: Execute) -> None:
     assert json.loads(verdict.to_json())["extra"] == {
         "columns": [["_mid", "String", 0], ["n", "UInt8", 1]],
         "rest": "refuse",
+        "window": 100,
     }
