@@ -25,6 +25,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from dataflow.masking import mask_urls
 from scheduler.jobs.kind import BadJob
 from scheduler.record import Outcome
 
@@ -129,7 +130,7 @@ def _url(text: object, allow: Sequence[str]) -> SplitResult:
     except ValueError:
         url = urlsplit("")
     if url.scheme not in _PORTS or not url.hostname or "@" in url.netloc or not str(text).isprintable():
-        raise BadJob(f"url must be http:// or https:// with a host and no password, not {text!r}")
+        raise BadJob(f"url must be http:// or https:// with a host and no password, not {mask_urls(str(text))!r}")
     if " " in str(text) or not is_allowed(url, allow):
         known = ", ".join(allow) or "nothing"
         raise BadJob(f"{text} may not be called; `scheduler: {{allow: [...]}}` of the flow file allows: {known}")
