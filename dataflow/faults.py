@@ -22,6 +22,7 @@ from types import NoneType
 from dataflow.errors import Fault
 from dataflow.flow.spec import Field, Schema
 from dataflow.limits import MAX_FIELDS, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, MAX_VALUE_BYTES
+from dataflow.masking import mask_urls
 from dataflow.scalars import plain, writers
 
 _KINDS: Mapping[type, str] = {
@@ -94,9 +95,9 @@ def missing(index: int, name: str, field: Field) -> Fault:
 
 
 def show(value: object) -> str:
-    """A value in a sentence: printable, at most 80 characters."""
+    """A value in a sentence: printable, at most 80 characters, passwords of addresses hidden."""
     text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
-    text = text.encode(errors="backslashreplace").decode()
+    text = mask_urls(text.encode(errors="backslashreplace").decode())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

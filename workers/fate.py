@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from dataflow.errors import InvalidMessage
 from dataflow.handler import Reject, Retry
+from dataflow.masking import mask_urls
 from dataflow.message import SINCE
 from dataflow.store.hop import Dead, Park
 
@@ -70,12 +71,12 @@ def told(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - the user's class may do anything
         text = f"{type(error).__name__} (its text cannot be told)"
-    return _writable(text[:ERROR_CHARS])
+    return _writable(mask_urls(text)[:ERROR_CHARS])
 
 
 def described(error: BaseException) -> str:
     """An error and where it was raised, in bounded length, its end kept. Never raises."""
-    return _writable("".join(traceback.format_exception(error)).strip()[-ERROR_CHARS:])
+    return _writable(mask_urls("".join(traceback.format_exception(error)).strip())[-ERROR_CHARS:])
 
 
 def named(error: BaseException) -> str:

@@ -133,3 +133,8 @@ def test_whatever_is_raised_can_be_written_down(error: Exception) -> None:
 
 def test_a_name_is_one_line() -> None:
     assert named(ValueError("first\nsecond")) == "ValueError: first"
+
+
+def test_passwords_of_addresses_are_hidden_in_what_is_kept_of_an_error() -> None:
+    text = described(ConnectionError("cannot reach redis://main:hunter2@h:1/0 nor redis://:hunter2@h"))
+    assert "hunter2" not in text and "redis://main:***@h:1/0" in text

@@ -21,8 +21,8 @@ from tests.sync.sinks.clickhouse.tcp_lab import FLOW, TcpLab, labs
 pytestmark = pytest.mark.integration
 
 ODD = (
-    "a`b", "c'd", 'e"f', "g\\h", "i; DROP TABLE safe", "j) VALUES (1); --", "k/*l", "m*/n", "größe", "温度", "with space",
-    "{n:String}", "%s", "`", "\\`", "select", "o.p",
+    "a`b", "c'd", 'e"f', "g\\h", "i; DROP TABLE safe", "j) VALUES (1); --", "k/*l", "m*/n", "größe", "温度",
+    "with space", "{n:String}", "%s", "`", "\\`", "select", "o.p",
 )  # fmt: skip
 DATABASE = "odd`d\"b'; DROP DATABASE safe; --ü\\"
 
