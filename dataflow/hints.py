@@ -61,7 +61,7 @@ class HintSender:
 
         Raises ServerAway (it may have been sent; it was not if MOST hints wait already).
         """
-        self._check_room()
+        self._check_room(edge)
         given: dict[str, Any] = {name: value for name, value in bounds.items() if value is not None}
         try:
             self._celery.send_task(
@@ -77,11 +77,11 @@ class HintSender:
         except AWAY as error:
             raise ServerAway(f"the hint for edge {edge!r} could not be sent: {mask_urls(str(error))}") from error
 
-    def _check_room(self) -> None:
+    def _check_room(self, edge: str) -> None:
         try:
             waiting = self.waiting()
-        except OutcomeUnknown as error:
-            raise ServerAway(str(error)) from error
+        except (ServerAway, OutcomeUnknown) as error:
+            raise ServerAway(f"the hint for edge {edge!r} could not be sent: {error}") from error
         if waiting >= MOST:
             raise ServerAway(
                 f"{waiting} hints wait that no one takes; start `dataflow sync`. No more are sent until then"

@@ -8,6 +8,7 @@ from typing import Any
 
 from dataflow.flow.spec import Edge, Flow
 from dataflow.schedule import BOUNDS, BadSchedule, Trigger, trigger
+from scheduler.jobs.kind import BadJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,12 @@ class Task:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """Keyword arguments of the job; none where the document has no mapping."""
-        return self.kwargs if isinstance(self.kwargs, Mapping) else {}
+        """Keyword arguments of the job; empty where the document says nothing. Raises BadJob."""
+        if self.kwargs is None:
+            return {}
+        if not isinstance(self.kwargs, Mapping):
+            raise BadJob(f"task_kwargs must be an object of names and values, not {self.kwargs!r}")
+        return self.kwargs
 
     @property
     def timing(self) -> str:

@@ -73,7 +73,8 @@ class EdgeJob:
         name, edges = kwargs.get("edge"), self._flow().edges
         if not isinstance(name, str) or name not in edges:
             known = ", ".join(edges) or "none"
-            raise BadJob(f"task_kwargs must name an edge of the flow ({{'edge': ...}}; it has: {known}), not {name!r}")
+            said = repr(name) if "edge" in kwargs else "nothing"
+            raise BadJob(f"task_kwargs must name an edge of the flow ({{'edge': ...}}; it has: {known}), not {said}")
         if edges[name].kind != self._kind:
             raise BadJob(f"edge {name!r} is of kind {edges[name].kind}, not {self._kind}")
 

@@ -143,8 +143,8 @@ class ClickHouseSink:
             version = self._backend.version()
             if not self._backend.rows(_DATABASE, {"database": self._name.database}):
                 self._backend.execute(ddl.create_database(self._name))
-            self._backend.execute(ddl.create_table(self._name, self._schema, version))
-            for loss in ddl.losses(self._schema, version):
+            self._backend.execute(ddl.create_table(self._name, self._schema, version, self._edge.columns))
+            for loss in ddl.losses(self._schema, version, self._edge.columns):
                 _log.warning(
                     "the server is too old for a type that the stream's schema needs",
                     extra={"edge": self._edge.name, "table": str(self._name), "loss": loss},
@@ -230,8 +230,8 @@ class ClickHouseSink:
         table = read_table(self._backend, self._name)
         if table is None:
             raise TargetRefused(
-                f"edge {self._edge.name!r}: there is no table {self._name}: set `create_table: true`, or make it:\n"
-                f"{ddl.create_table(self._name, self._schema, self._backend.version())}"
+                f"edge {self._edge.name!r}: there is no table {self._name}: set `create_table: true`, or make it "
+                f"(`dataflow ddl {self._edge.name}` prints the statements)"
             )
         self._check_mode(table)
         self._table, self._plan = table, make_plan(table, self._edge.columns)
@@ -251,7 +251,7 @@ class ClickHouseSink:
 
     def _report_differences(self) -> None:
         table, _ = self._opened()
-        for difference in ddl.differences(table, self._schema):
+        for difference in ddl.differences(table, self._schema, self._edge.columns):
             _log.warning(
                 "the table is not as the stream's schema would make it",
                 extra={"edge": self._edge.name, "table": str(self._name), "difference": difference},

@@ -15,6 +15,7 @@ from dataflow.doctor.clock import judge_clock
 from dataflow.doctor.finding import Finding
 from dataflow.flow.load import load
 from dataflow.flow.spec import Edge
+from dataflow.store.live import Live
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import ClickHouseServer
 from dataflow.up.ports import free_port
@@ -131,6 +132,32 @@ def test_doors(status: int, ready: object, version: object, code: str) -> None:
 def test_a_door_that_is_not_there() -> None:
     (found,) = doors.examine("hub", f"http://127.0.0.1:{free_port()}", "f")
     assert found.level == "wrong" and "dataflow hub" in found.remedy
+
+
+def test_a_sync_api_that_is_not_there_is_wrong_only_where_it_is_called() -> None:
+    (found,) = doors.examine("sync-api", f"http://127.0.0.1:{free_port()}", "f")
+    assert found.level == "note" and "dataflow sync-api" in found.remedy and "--sync-api URL" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("process", "age_s", "ready", "code"),
+    [
+        ("hub@there.7", 1, True, "running"),
+        ("hub@there.7", 1, False, "not ready"),
+        ("hub@there.7", 60, True, None),
+        ("hub@here.7", 1, True, None),
+    ],
+)
+def test_a_door_on_another_machine_is_known_by_its_heartbeat(
+    process: str, age_s: int, ready: bool, code: str | None
+) -> None:
+    beats = [
+        Live("hub", process, 1_000_000 - age_s * 1000, {"ready": ready}),
+        Live("sync", "sync@there.1", 1_000_000, {}),
+    ]
+    found = doors.heard("hub", beats, host="here", now_s=1000.0)
+    assert [finding.code for finding in found] == ([code] if code else [])
+    assert all((finding.level == "ok") == ready for finding in found)
 
 
 def test_this_machine(tmp_path: Path) -> None:

@@ -87,6 +87,9 @@ def test_what_went_wrong_is_part_of_the_result(http: FlaskClient, asked: AskedRu
     run = http.post("/s2s/", json=body_s2s()).text
     asked.end(run, outcome(state="paused", error="x" * 5000))
     assert http.get(f"/get_result/{run}").text.endswith("s: " + "x" * 2000)
+    run = http.post("/s2s/", json=body_s2s()).text
+    asked.end(run, outcome(state="refused", error="one\n  two\nthree"))
+    assert http.get(f"/get_result/{run}").text.endswith("s: one two three")
 
 
 def test_an_id_that_was_never_given_out_is_a_404(http: FlaskClient) -> None:

@@ -142,6 +142,19 @@ edges:
 """
 
 
+def test_a_missing_table_is_told_in_one_line(
+    redis_url: str, clickhouse: ClickHouseServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flow = tmp_path / "flow.yml"
+    flow.write_text(COMMANDS.replace(", create_table: true", "") % (redis_url, clickhouse.writer_url, "scores"))
+    assert command(["apply", str(flow)]) == 0
+    capfd.readouterr()
+    assert command(["run", str(flow), "archive"]) == 1
+    told = capfd.readouterr().err
+    assert told.count("edge 'archive': ") == 1 and told.count("\n") == 1
+    assert "there is no table lake.scores: set `create_table: true`" in told
+
+
 def test_the_commands_on_a_server(
     redis_url: str, own_clickhouse: ClickHouseServer, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
