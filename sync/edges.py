@@ -16,7 +16,7 @@ from dataflow.store.lane import Waiting
 from sync.intake.collection import OrderedCollection
 from sync.intake.puller import Puller
 from sync.kinds import make_sink
-from sync.run import TROUBLE, Run, state_of
+from sync.run import GOOD, TROUBLE, Run, state_of
 from sync.runner import Runner, Stop, never
 from sync.servers import Servers, home
 from sync.sink import Mode
@@ -100,8 +100,9 @@ def note(flow: Flow, edge: Edge, servers: Servers, run: Run) -> bool:
     """
     if run.state == "held":
         return True
+    trouble = run.error or ("" if run.state in GOOD else run.state)
     try:
-        note_edge_run(servers.redis(home(flow)), Keys(flow.name), edge.name, run.state, run.error, run.mode)
+        note_edge_run(servers.redis(home(flow)), Keys(flow.name), edge.name, run.state, trouble, run.mode)
     except TROUBLE as error:
         log.debug("how the run of edge %s ended was not noted: %s", edge.name, error)
         return False

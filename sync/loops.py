@@ -80,8 +80,10 @@ class _LaneLoop:
 
     def _note(self, run: Run) -> None:
         """Note how the stream's run ended, where that is news."""
+        if self._lane != "main" or run.state == "held":
+            return
         news = "" if run.state in GOOD else run.state, run.error, run.mode
-        if self._lane == "main" and news != self._noted and note(self._flow, self._edge, self._servers, run):
+        if news != self._noted and note(self._flow, self._edge, self._servers, run):
             self._noted = news
 
     def _tell(self, run: Run) -> None:

@@ -64,7 +64,7 @@ def test_how_the_last_run_ended_outlives_the_loop(running: Running) -> None:
     until(lambda: lab.waiting() == 0)
     running.loops.stop()
     last = edge_runs(lab.redis, lab.keys)["move"]
-    assert (last.state, last.error, last.mode) == ("empty", "", "marker") and last.at_ms > 0
+    assert last.state in GOOD and (last.error, last.mode) == ("", "marker") and last.at_ms > 0
 
     call(lab.redis, "DEL", lab.keys.stream("b.stream_in").stream, lab.keys.stream("b.stream_in").counts)
     call(lab.redis, "SET", lab.keys.stream("b.stream_in").stream, "not a stream")
