@@ -46,7 +46,7 @@ def make_app(
         bug: the answer after an error that nobody expected; its traceback goes to the log alone.
         refusal: the form of a refusal in this room.
     """
-    app = Flask(name, static_folder=None, root_path=_HERE)
+    app = Flask(name, static_folder=None, root_path=_HERE, instance_path=_HERE)
     app.before_request(start_clock)
     guard(app, gate, needs)
     errors = _Errors(logging.getLogger(f"dataflow.{name}"), explain, addresses, bug, refusal)

@@ -67,6 +67,9 @@ def free_message(n: int = 0, **fields: Any) -> dict[str, Any]:
     return {"rec_id": f"r{n}", "task_for": "free", "function_type": "any", **fields}
 
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
 class Hub:
     """The application in this process, on a real Redis in which the flow is applied.
 
@@ -130,7 +133,7 @@ class HubProcess:
         self._environ = dict(environ or {})
         self._arguments = ["--workers", str(workers), "--threads", str(threads)]
         self.process: subprocess.Popen[bytes] | None = None
-        self._log = folder / "hub.log"
+        self._log = folder.with_name(f"{folder.name}.hub.log")  # outside: a test may replace the folder
 
     def __enter__(self) -> Self:
         self.start()
@@ -159,7 +162,7 @@ class HubProcess:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.path.parent,
-                env={"PATH": "/usr/bin:/bin", **self._environ},
+                env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(CHECKOUT), **self._environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
