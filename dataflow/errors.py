@@ -165,3 +165,14 @@ class TargetRefused(DataflowError):
     """The target refused the batch before anything was written."""
 
     exit_code = 8
+
+
+class RowsRefused(TargetRefused):
+    """The target refused a batch because of some row, and does not say which.
+
+    Nothing was written of it but what `applied_ids` names, the source entries whose rows are there.
+    """
+
+    def __init__(self, message: str, applied_ids: Sequence[bytes]) -> None:
+        self.applied_ids = list(applied_ids)
+        super().__init__(message)

@@ -15,6 +15,8 @@ class Reject(Exception):
 class Retry(Exception):
     """Raised by a handler: not now. The message is parked and comes back after `after_s` seconds.
 
+    It uses no attempt up, but a message that is put off for longer than the worker's `max_retry_s` is a dead letter.
+
     Args:
         after_s: seconds to wait, at least 0.
         reason: kept with the message and shown by `dataflow dlq` should it die later.

@@ -10,12 +10,14 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from dataflow.broker import RUN_EDGE
-from dataflow.errors import ServerAway
+from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.masking import mask_urls
 from dataflow.store.redis import Client, call, connect
 
 TIMEOUT_S: Final = 5
 """How long the broker may take to answer."""
+MOST: Final = 10_000
+"""So many hints may wait for a sync process; a scheduler sends each again as long as none takes it."""
 AWAY: Final = (KombuError, CeleryError, RedisError, OSError)
 """What Celery raises when its broker or its result store cannot be reached."""
 
@@ -57,8 +59,9 @@ class HintSender:
             keep_result: whether Celery keeps what the run did.
             bounds: `max_batches`, `batch`; see `sync.app.run_edge`.
 
-        Raises ServerAway (it may have been sent).
+        Raises ServerAway (it may have been sent; it was not if MOST hints wait already).
         """
+        self._check_room(edge)
         given: dict[str, Any] = {name: value for name, value in bounds.items() if value is not None}
         try:
             self._celery.send_task(
@@ -73,6 +76,16 @@ class HintSender:
             )
         except AWAY as error:
             raise ServerAway(f"the hint for edge {edge!r} could not be sent: {mask_urls(str(error))}") from error
+
+    def _check_room(self, edge: str) -> None:
+        try:
+            waiting = self.waiting()
+        except (ServerAway, OutcomeUnknown) as error:
+            raise ServerAway(f"the hint for edge {edge!r} could not be sent: {error}") from error
+        if waiting >= MOST:
+            raise ServerAway(
+                f"{waiting} hints wait that no one takes; start `dataflow sync`. No more are sent until then"
+            )
 
     def waiting(self) -> int:
         """How many hints nobody has taken yet; 0 where the broker is no plain Redis.

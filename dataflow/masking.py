@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 MASK = "***"
 
@@ -22,3 +24,12 @@ def mask_urls(text: str) -> str:
         return text
     text = _CREDENTIALS.sub(rf"\g<head>{MASK}\g<at>", text)
     return _SECRET_PARAMETER.sub(rf"\g<head>{MASK}", text)
+
+
+def masked(value: Any) -> Any:
+    """Plain data with the passwords of all addresses in its texts hidden; keys stay."""
+    if isinstance(value, str):
+        return mask_urls(value)
+    if isinstance(value, Mapping):
+        return {key: masked(one) for key, one in value.items()}
+    return [masked(one) for one in value] if isinstance(value, list | tuple) else value

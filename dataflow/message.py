@@ -40,6 +40,7 @@ __all__ = [
     "MID",
     "NULL",
     "PATH",
+    "SINCE",
     "Codec",
     "Decoded",
     "child_id",
@@ -56,6 +57,7 @@ __all__ = [
 MID: Final = b"_mid"
 PATH: Final = b"_path"
 ATTEMPT: Final = b"_attempt"
+SINCE: Final = b"_since"
 NULL: Final = b"_null"
 
 _REFUSALS = (LookupError, ValueError, TypeError, OverflowError, AttributeError)

@@ -29,6 +29,7 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
 
     After SIGTERM requests in hand are answered; after Ctrl-C they are not, and their senders send them again.
     """
+    from dataflow.store.memory import check_at_start
     from dataflow.web.server import Server
     from message_hub.host import Host
     from message_hub.net import Net
@@ -36,7 +37,10 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
     settings = read_settings()
     path = flow.resolve()
     declared = load(path)
-    Net.of(declared, settings.redis_timeout_s)  # here an address that is missing is told in one clear line
+    net = Net.of(declared, settings.redis_timeout_s)  # here an address that is missing is told in one clear line
+    for client in net.redis.values():
+        check_at_start(client)
+        client.close()  # gunicorn forks
     host = host or declared.hub_host
     required = keys_required(declared, host, settings, insecure=insecure)
     bind = f"{host}:{port or _port(declared)}"

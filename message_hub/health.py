@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
@@ -12,13 +12,19 @@ from dataflow import __version__
 from dataflow.access.flask import may
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.flow.spec import Flow
+from dataflow.holding import Scene, holds
+from dataflow.store.alarms import Alarm
 from dataflow.store.keys import FORMAT
 from dataflow.store.memory import DOOR_MARK, Memory, read_memory
-from dataflow.store.reading import StreamView, read_alarms, read_streams
+from dataflow.store.reading import StreamView, read_alarms, read_lanes, read_processes, read_streams
+from dataflow.store.trend import Trend, full_in_s, read_trends
 from dataflow.web.answer import accepted, bare
 from message_hub.live_net import LiveNet
+from message_hub.net import Net
 from message_hub.refusal import Refusal
 
+SOON_S = 3600.0
+"""A stream that is full within this time is told."""
 _NAMES_SHOWN = 5
 
 
@@ -47,14 +53,15 @@ class Health:
         """Whether messages can be taken: every Redis answers and every stream is declared there.
 
         A full stream does not make the hub unready, nor does a server short of memory: their senders are told to wait.
-        They are named here, a stream with the readers who hold it. Where keys are asked for, a caller without one
-        learns nothing but yes or no.
+        They are named here, a stream with the readers who hold it and why; so is a stream that will soon be full. Where
+        keys are asked for, a caller without one learns nothing but yes or no.
         """
         net = self._live.current()
         try:
             views = read_streams(net.flow, net.redis)
             alarms = read_alarms(net.flow, net.redis.values())
             memory = {name: read_memory(client) for name, client in net.redis.items()}
+            filling = self._filling(net, views, alarms)
         except (ServerAway, OutcomeUnknown) as error:
             reason = str(error) if may("viewer") else "Redis does not answer"
             raise Refusal(503, f"not ready: {reason}", redis=False) from None
@@ -66,7 +73,8 @@ class Health:
         data: dict[str, Any] = {
             "redis": True,
             "undeclared": undeclared,
-            "full": list(_full(net.flow, views)),
+            "full": [one for one in filling if one["full_in_s"] == 0],
+            "filling": [one for one in filling if one["full_in_s"] > 0],
             "memory": {name: _room(one) for name, one in memory.items()},
             "trouble": self._live.trouble,
             "alarms": [{"kind": alarm.kind, "subject": alarm.subject, "text": alarm.text} for alarm in alarms],
@@ -75,6 +83,18 @@ class Health:
             names = ", ".join(undeclared[:_NAMES_SHOWN])
             raise Refusal(503, f"not ready: not declared in Redis: {names}; run `dataflow apply`", **data)
         return accepted(data)
+
+    def _filling(self, net: Net, views: list[StreamView], alarms: list[Alarm]) -> list[dict[str, Any]]:
+        """The streams that are full, or will be within the hour at the rate of the last minute, and who holds them."""
+        trends = read_trends(net.flow, net.redis)
+        depths = {view.name: view.books.depth for view in views}
+        found = [(view, _at_the_door(net.flow, view, depths, trends[net.flow.streams[view.name].on])) for view in views]
+        soon = [(view, depth, seconds) for view, (depth, seconds) in found if seconds is not None and seconds <= SOON_S]
+        if not soon:
+            return []
+        clients = net.redis.values()
+        scene = Scene(net.flow, read_lanes(net.flow, net.redis), read_processes(net.flow, clients), alarms)
+        return [_fullness(scene, view, depth, seconds) for view, depth, seconds in soon]
 
     def queue_size_metrics(self) -> Response:
         """Messages before the workers (`pre_queue`: in streams) and behind them (`post_queue`: out streams)."""
@@ -98,12 +118,25 @@ def _room(memory: Memory) -> dict[str, Any]:
     }
 
 
-def _full(flow: Flow, views: Sequence[StreamView]) -> Iterator[dict[str, Any]]:
-    """Streams that the door finds full, with the readers who hold them. On a cycle it counts all its streams."""
-    depths = {view.name: view.books.depth for view in views}
-    for view in views:
-        cycle = flow.cycle(view.name)
-        depth = sum(depths[name] for name in cycle.streams) if cycle else depths[view.name]
-        if view.books.max_len is not None and depth >= view.books.max_len:
-            held_by = [*view.holders, *view.missing]
-            yield {"stream": view.name, "depth": depth, "max_len": view.books.max_len, "held_by": held_by}
+def _at_the_door(flow: Flow, view: StreamView, depths: Mapping[str, int], trend: Trend) -> tuple[int, float | None]:
+    """The depth that the door goes by, and when it finds the stream full. On a cycle it counts all its streams."""
+    cycle = flow.cycle(view.name)
+    counted = cycle.streams if cycle else (view.name,)
+    growths = [trend.growth_per_s(name, depths[name]) for name in counted]
+    growth = None if None in growths else sum(filter(None, growths))
+    depth = sum(depths[name] for name in counted)
+    return depth, full_in_s(depth, view.books.max_len, growth)
+
+
+def _fullness(scene: Scene, view: StreamView, depth: int, seconds: float) -> dict[str, Any]:
+    return {
+        "stream": view.name,
+        "depth": depth,
+        "max_len": view.books.max_len,
+        "full_in_s": round(seconds, 1),
+        "held_by": [*view.holders, *view.missing],
+        "holds": [
+            {"reader": hold.reader, "reason": hold.reason, "text": hold.text, "waiting": hold.waiting}
+            for hold in holds(scene, view)
+        ],
+    }

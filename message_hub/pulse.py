@@ -7,6 +7,7 @@ import threading
 
 from dataflow.errors import DataflowError
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.trend import note_depths
 from message_hub.live_net import LiveNet
 
 log = logging.getLogger("dataflow.hub")
@@ -44,6 +45,8 @@ class Pulse:
                     leave(net.home, net.keys, "hub", self._process)
                     return
                 beat(net.home, net.keys, "hub", self._process, bind=self._bind)
+                for connection, client in net.redis.items():
+                    note_depths(net.flow, client, connection)
             except DataflowError as error:
                 log.debug("no heartbeat: %s", error)
                 if self._stop.is_set():

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dataflow.flow.spec import Flow
 from scheduler.runs import Runs
-from scheduler.task import documents_of
+from scheduler.task import documents_of, tasks_of
 from scheduler.tasks import Tasks
 
 FLOW: Final = "flow"
@@ -26,13 +26,14 @@ def declare(flow: Flow, tasks: Tasks, runs: Runs, now: str) -> None:
 
     Raises ServerAway, TasksRefused: part of it is done; do it again.
     """
-    known = {str(raw["_id"]): raw for raw in tasks.read()}
+    raws = tasks.read()
+    known = {pid: next(r for r in raws if r["_id"] == task.key) for pid, task in tasks_of(raws).items()}
     wanted = documents_of(flow)
     for pid, fields in wanted.items():
         if pid not in known:
             tasks.insert({**fields, "set_to_status": "running"}, now)
         elif changes := _changes(known[pid], fields, runs.of(pid).owner):
-            tasks.set(pid, **changes)
+            tasks.set(known[pid]["_id"], **changes)
         runs.change(pid, lambda record: replace(record, owner=FLOW))
     for pid in [pid for pid, record in runs.all().items() if record.owner == FLOW and pid not in wanted]:
         _withdraw(pid, known.get(pid, {}), flow, tasks, runs)
@@ -51,5 +52,5 @@ def _withdraw(pid: str, raw: Mapping[str, Any], flow: Flow, tasks: Tasks, runs: 
         runs.change(pid, lambda record: replace(record, owner=""))
         return
     was = str(raw.get("set_to_status") or "init")
-    tasks.set(pid, set_to_status="init")
+    tasks.set(raw.get("_id"), set_to_status="init")
     runs.change(pid, lambda record: replace(record, owner=f"{_WAS}{was}"))

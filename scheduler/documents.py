@@ -53,6 +53,7 @@ class TaskRun(Document):  # type: ignore[misc]
     asked = IntField(default=0)
     hint = StringField()
     sent_at = IntField(default=0)
+    resent = IntField(default=0)
     next_run = IntField(default=0)
     runs = IntField(default=0)
     errors = IntField(default=0)

@@ -90,7 +90,9 @@ class Host:
         states = list(self.loop.states().values())
         facts = {"machine": self._tasks.machine, "leads": self.loop.leads, "ready": self.loop.ready}
         counts = {state: states.count(state) for state in ("running", "paused")}
-        beat(self._redis, self._keys, "scheduler", self._process, **facts, **counts, trouble=self.loop.trouble)
+        tasks = self.loop.edges() if self.loop.leads else {}
+        told = {**facts, **counts, "tasks": tasks, "trouble": self.loop.trouble}
+        beat(self._redis, self._keys, "scheduler", self._process, **told)
 
     def _quietly(self, step: Callable[[], None]) -> None:
         try:

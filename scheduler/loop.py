@@ -17,6 +17,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from dataflow.errors import DataflowError, UserError
+from dataflow.masking import mask_urls
 from dataflow.schedule import zone
 from dataflow.store.leadership import Leadership
 from scheduler import record as rules
@@ -28,12 +29,14 @@ from scheduler.live_flow import LiveFlow
 from scheduler.machine import State, decide, state_of
 from scheduler.reach import Reach
 from scheduler.runs import Runs
-from scheduler.task import Task
+from scheduler.task import Task, tasks_of
 from scheduler.tasks import Tasks
 
 log = logging.getLogger("dataflow.scheduler")
 
 LOOK_EVERY_S: Final = 2.0
+NO_FURTHER_RUN: Final = "its schedule has no further run"
+"""Why a task that has run its course is init."""
 CLOCK_STEP_S: Final = 2.0
 """The clock was set if it went so much more, or less, than time did between two turns."""
 
@@ -118,6 +121,31 @@ class Loop:
         known = self._known or {}
         return {known[p].task_id: s for p, s in dict(self._states).items() if s != "init" and p in known}
 
+    def edges(self) -> dict[str, dict[str, str]]:
+        """edge -> its task, for the heartbeat; of several tasks of an edge one that runs.
+
+        Told are `task`, its `state` (disabled and expired told apart from init), `why` it is not as wished, how its
+        `last` run ended, and with which `error`.
+        """
+        edges = self._flow.current.edges
+        told: dict[str, dict[str, str]] = {}
+        for task in list((self._known or {}).values()):
+            edge = str(task.arguments.get("edge", task.task_id))
+            if edge in edges and (edge not in told or told[edge]["state"] != "running"):
+                told[edge] = self._told(task)
+        return told
+
+    def _told(self, task: Task) -> dict[str, str]:
+        record = self.runs.of(task.pid)
+        state: str = self._states.get(task.pid, "init")
+        if state == "init" and not task.enabled:
+            state = "disabled"
+        elif state == "init" and record.why == NO_FURTHER_RUN:
+            state = "expired"
+        last = record.history[-1] if record.history else None
+        ending = {"last": last.state, "error": last.error} if last else {"last": "", "error": ""}
+        return {"task": task.task_id, "state": state, "why": record.why, **ending}
+
     def next_runs(self) -> dict[str, datetime]:
         """task id -> when it is due next, in the scheduler's zone; of the tasks that are running."""
         home, known = self._home(), self._known or {}
@@ -165,7 +193,7 @@ class Loop:
     def _look(self) -> None:
         """Read the documents. If they cannot be read, what is known stays."""
         try:
-            found = [Task.of(document) for document in self._tasks.read()]
+            found = tasks_of(self._tasks.read())
             if self._leadership.leads:
                 self._jobs.types = self._tasks.types()
                 self.runs.read()
@@ -173,7 +201,7 @@ class Loop:
             self._reach.lost(str(error))
             return
         self._reach.found()
-        self._known = {task.pid: task for task in found}
+        self._known = found
 
     def _declare(self) -> None:
         """Bring the flow's own schedules into the documents, once per term and per change of the flow."""
@@ -187,12 +215,18 @@ class Loop:
     def _settle(self, task: Task) -> None:
         """Bring one task to the state that it should have, and write down which it has."""
         before = self._states.get(task.pid) or state_of(task.said)
-        decision = decide(before, task.wish, task.enabled)
+        decision = decide(before, task.wish, task.enabled and not task.ambiguous)
         state, hindrance = self._place(task, decision.state)
         self._states[task.pid] = state
-        self._note(task, state, hindrance or decision.why)
+        self._note(task, state, mask_urls(hindrance or decision.why or task.remark))
+        self._tell(task, state)
+        for rival in task.rivals:
+            self._tell(rival, "init")
+
+    def _tell(self, task: Task, state: State) -> None:
+        """Write into a document what its task is."""
         if task.said != state and not self.trouble:
-            self._try(lambda: self._tasks.set(task.pid, running_status=state, update_time=self.now_text()))
+            self._try(lambda: self._tasks.set(task.key, running_status=state, update_time=self.now_text()))
 
     def _note(self, task: Task, state: State, why: str) -> None:
         due = self._board.next_run(task.pid) if state == "running" else None
@@ -235,7 +269,7 @@ class Loop:
     def _fire(self, pid: str, tick: int) -> None:
         """Called by the board, in a thread."""
         task = (self._known or {}).get(pid)
-        if task is not None and task.enabled and task.wish == "running":
+        if task is not None and task.enabled and not task.ambiguous and task.wish == "running":
             self.runs.begin(task, tick)
 
     def _collect(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+from dataflow.masking import mask_urls, masked
 from dataflow.store.leadership import SET_BACK_MS
 
 HISTORY: Final = 20
@@ -41,9 +42,10 @@ class Record:
     """The runs of one task.
 
     last_tick: the last tick that fired. due, done: the last tick whose run was begun, and ended; a run is under way
-    while due > done. hint: id of the message that asked for the run of an edge, sent at `sent_at`; "" for a run in the
-    scheduler itself. next_run: when the next tick is due, 0 for never. skipped: ticks that fell into a run. why: what
-    stands against the task's wish. owner: "flow" if the flow file has the schedule; "was:<wish>" if it had it.
+    while due > done. hint: id of the message that asked for the run of an edge, sent at `sent_at`, after `resent`
+    others for the same tick; "" for a run in the scheduler itself. next_run: when the next tick is due, 0 for never.
+    skipped: ticks that fell into a run. why: what stands against the task's wish. owner: "flow" if the flow file has
+    the schedule; "was:<wish>" if it had it.
     """
 
     last_tick: int = 0
@@ -51,6 +53,7 @@ class Record:
     done: int = 0
     hint: str = ""
     sent_at: int = 0
+    resent: int = 0
     next_run: int = 0
     runs: int = 0
     errors: int = 0
@@ -85,23 +88,23 @@ class Record:
         return document
 
 
-_NUMBERS: Final = ("last_tick", "due", "done", "sent_at", "next_run", "runs", "errors", "skipped")
+_NUMBERS: Final = ("last_tick", "due", "done", "sent_at", "resent", "next_run", "runs", "errors", "skipped")
 
 
 def begun(record: Record, tick: int, now: int, hint: str) -> Record:
     """After a tick has fired. `hint`: id of the message for a run elsewhere, "" for a run in the scheduler."""
     due = max(tick, record.done + 1)
-    return replace(record, last_tick=tick, due=due, hint=hint, sent_at=now, runs=record.runs + 1)
+    return replace(record, last_tick=tick, due=due, hint=hint, sent_at=now, resent=0, runs=record.runs + 1)
 
 
 def sent(record: Record, hint: str, now: int) -> Record:
-    """After a hint was sent, first or again."""
-    return replace(record, hint=hint, sent_at=now)
+    """After a hint was sent again."""
+    return replace(record, hint=hint, sent_at=now, resent=record.resent + 1)
 
 
 def ended(record: Record, outcome: Outcome, now: int) -> Record:
     """After the run under way has ended."""
-    entry = Ended(record.due, now, outcome.state, outcome.error, outcome.facts)
+    entry = Ended(record.due, now, outcome.state, mask_urls(outcome.error), masked(outcome.facts))
     return replace(
         record,
         done=record.due,

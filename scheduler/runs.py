@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 from uuid import uuid4
 
 from dataflow.errors import DataflowError, UserError
 from dataflow.store.leadership import Leadership
 from scheduler import record as rules
-from scheduler.jobs.edge import HELD, Hints
+from scheduler.jobs.edge import EXPIRED, HELD, Hints
 from scheduler.jobs.kinds import Jobs
 from scheduler.reach import Reach
 from scheduler.record import Outcome, Record
@@ -154,7 +155,7 @@ class Runs:
         if not record.waits_for_hint:
             return
         outcome = self._hints.outcome(record.hint)
-        if outcome is not None and outcome.state != HELD:
+        if outcome is not None and _tells_the_end(outcome, record):
             self._end(pid, outcome, record.hint)
         elif not rules.must_resend(record, self.now_ms()):
             return
@@ -177,7 +178,7 @@ class Runs:
         if self._reach.trouble:
             return True
         try:
-            return self._tasks.claim(pid, tick, {"due": begun.due, "hint": begun.hint, "sent_at": begun.sent_at})
+            return self._tasks.claim(pid, tick, _begin_fields(begun))
         except DataflowError as error:
             self._reach.lost(str(error))
             return True
@@ -195,6 +196,19 @@ class Runs:
         self._reach.say(pid, outcome.error)
         now = self.now_ms()
         self.change(pid, lambda r: rules.ended(r, outcome, now) if hint in (None, r.hint) and r.under_way else r)
+
+
+def _tells_the_end(outcome: Outcome, record: Record) -> bool:
+    """Whether the outcome of the hint sent last is that of the run.
+
+    Who asked once and met another runner had no run. Who asked again has perhaps met the run that the first hint began,
+    or one that died; that one is waited for.
+    """
+    return outcome.state != EXPIRED and not (outcome.state == HELD and record.resent)
+
+
+def _begin_fields(begun: Record) -> dict[str, Any]:
+    return {"due": begun.due, "hint": begun.hint, "sent_at": begun.sent_at, "resent": begun.resent}
 
 
 def _new_hint() -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow.flow.spec import Edge, Flow
 from dataflow.schedule import BOUNDS, BadSchedule, Trigger, trigger
+from scheduler.jobs.kind import BadJob
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One document of TaskTable.
 
-    wish, said: `set_to_status` and `running_status` as they stand. kwargs: arguments of the job. `start`, `end`: bounds
-    of the schedule, in its zone.
+    pid: `<machine>.<task_id>`, under which its runs are known. key: the document's `_id`, which may be another: people
+    insert documents without one. rivals: other documents of the same pid. wish, said: `set_to_status` and
+    `running_status` as they stand. kwargs: arguments of the job. `start`, `end`: bounds of the schedule, in its zone.
     """
 
     pid: str
@@ -29,14 +31,18 @@ class Task:
     kwargs: Any
     enabled: bool = True
     description: str = ""
+    key: Any = None
+    rivals: tuple[Task, ...] = ()
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Task:
         """Read a document as MongoDB gives it. Never fails: what cannot be used shows when it is used."""
-        pid = str(document.get("_id", ""))
+        key, machine = document.get("_id", ""), _text(document.get("machine"))
+        task_id = _text(document.get("task_id")) or str(key).removeprefix(f"{machine}.")
         return cls(
-            pid=pid,
-            task_id=str(document.get("task_id") or pid),
+            pid=pid_of(machine, task_id) if machine else str(key),
+            key=key,
+            task_id=task_id,
             job_name=_text(document.get("job_name")),
             wish=document.get("set_to_status"),
             said=document.get("running_status"),
@@ -48,6 +54,24 @@ class Task:
             description=_text(document.get("description")),
         )
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether another document could be the task as well as this one."""
+        return bool(self.rivals) and self.key != self.pid
+
+    @property
+    def remark(self) -> str:
+        """What is to be said about its rivals; "" if there are none."""
+        if not self.rivals:
+            return ""
+        others = ", ".join(repr(one.key) for one in self.rivals)
+        if not self.ambiguous:
+            return f"other documents have the task_id {self.task_id!r}, too, and count for nothing: _id {others}"
+        return (
+            f"several documents have the task_id {self.task_id!r}, so that none is heeded: _id {self.key!r}, {others}; "
+            f"delete all but one, or give one the _id {self.pid!r}"
+        )
+
     def trigger(self, zone: str) -> Trigger:
         """When it is due; `zone` is for a schedule that names none. Raises BadSchedule."""
         if not isinstance(self.schedule, Mapping):
@@ -56,8 +80,12 @@ class Task:
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """Keyword arguments of the job; none where the document has no mapping."""
-        return self.kwargs if isinstance(self.kwargs, Mapping) else {}
+        """Keyword arguments of the job; empty where the document says nothing. Raises BadJob."""
+        if self.kwargs is None:
+            return {}
+        if not isinstance(self.kwargs, Mapping):
+            raise BadJob(f"task_kwargs must be an object of names and values, not {self.kwargs!r}")
+        return self.kwargs
 
     @property
     def timing(self) -> str:
@@ -68,6 +96,19 @@ class Task:
 def pid_of(machine: str, task_id: str) -> str:
     """The key of a task's document."""
     return f"{machine}.{task_id}"
+
+
+def tasks_of(documents: Iterable[Mapping[str, Any]]) -> dict[str, Task]:
+    """pid -> task, of a machine's documents. Of several documents for one task, that counts whose `_id` is the pid."""
+    same: dict[str, list[Task]] = {}
+    for task in map(Task.of, documents):
+        same.setdefault(task.pid, []).append(task)
+    return {pid: _chosen(found) for pid, found in same.items()}
+
+
+def _chosen(found: list[Task]) -> Task:
+    first, *rivals = sorted(found, key=lambda task: (task.key != task.pid, str(task.key)))
+    return replace(first, rivals=tuple(rivals))
 
 
 def documents_of(flow: Flow) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from dataflow.cli.arguments import json_option
 from dataflow.cli.common import flow_option, number, print_json, show, split_flow, table
 from dataflow.errors import DataflowError, UnknownName, UserError
 from dataflow.flow.load import load
+from dataflow.masking import masked
 from dataflow.schedule import zone
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client
@@ -27,7 +28,7 @@ from dataflow.store.redis import connect as connect_redis
 from scheduler.addresses import addresses
 from scheduler.machine import decide, state_of
 from scheduler.record import Record
-from scheduler.task import Task
+from scheduler.task import Task, tasks_of
 from scheduler.tasks import Tasks, connect
 
 FOLLOWS_S: Final = 30.0
@@ -52,7 +53,7 @@ def list_(words: tuple[str, ...], flow_path: Path | None, as_json: bool) -> None
     site, rest = _site(words, flow_path)
     if rest:
         raise click.UsageError("`task ls` takes no task; see `task show`")
-    found = [site.view(raw) for raw in sorted(site.tasks.read(), key=lambda raw: str(raw["_id"]))]
+    found = [site.view(one) for _, one in sorted(tasks_of(site.tasks.read()).items())]
     if as_json:
         print_json(found)
         return
@@ -75,7 +76,7 @@ def list_(words: tuple[str, ...], flow_path: Path | None, as_json: bool) -> None
 def show_(words: tuple[str, ...], flow_path: Path | None, as_json: bool) -> None:
     """Show one TASK: its document, and its last runs with results and errors."""
     site, rest = _site(words, flow_path)
-    view = site.view(site.find(rest))
+    view = site.view(Task.of(site.find(rest)))
     if as_json:
         print_json(view)
         return
@@ -97,12 +98,12 @@ def show_(words: tuple[str, ...], flow_path: Path | None, as_json: bool) -> None
 def run(words: tuple[str, ...], flow_path: Path | None, timeout_s: float, as_json: bool) -> None:
     """Run TASK once, now, whatever state it is in, and tell how the run ended."""
     site, rest = _site(words, flow_path)
-    pid = str(site.find(rest)["_id"])
+    one = Task.of(site.find(rest))
     asked = int(time.time() * 1000)
-    site.tasks.ask(pid, asked)
+    site.tasks.ask(one.pid, asked)
     site.note("task run", rest[0])
-    site.wait(lambda: (site.tasks.record(pid) or {}).get("done", 0) >= asked, timeout_s, "the run has not ended")
-    last = site.view(site.find(rest))["history"][-1]
+    site.wait(lambda: (site.tasks.record(one.pid) or {}).get("done", 0) >= asked, timeout_s, "the run has not ended")
+    last = site.view(one)["history"][-1]
     if as_json:
         print_json(last)
     else:
@@ -154,15 +155,14 @@ class _Site:
             raise click.UsageError("name one task")
         found = self.tasks.find(words[0])
         if found is None:
-            known = ", ".join(sorted(str(raw.get("task_id")) for raw in self.tasks.read())) or "none at all"
+            known = ", ".join(sorted(one.task_id for one in tasks_of(self.tasks.read()).values())) or "none at all"
             raise UnknownName(f"machine {self.tasks.machine!r} has no task {words[0]!r}, but {known}")
         return found
 
-    def view(self, raw: dict[str, Any]) -> dict[str, Any]:
+    def view(self, task: Task) -> dict[str, Any]:
         """A task and its runs, for people and for JSON."""
-        task = Task.of(raw)
         record = Record.of(self.tasks.record(task.pid) or {})
-        return {
+        view = {
             "task_id": task.task_id,
             "description": task.description,
             "job": task.job_name,
@@ -173,7 +173,7 @@ class _Site:
             "enabled": task.enabled,
             "state": str(task.said or "init"),
             "wish": str(task.wish or ""),
-            "why": record.why,
+            "why": record.why or task.remark,
             "next_run": self._at(record.next_run) if task.said == "running" else "",
             "runs": record.runs,
             "errors": record.errors,
@@ -184,6 +184,7 @@ class _Site:
                 for one in record.history
             ],
         }
+        return {name: masked(value) for name, value in view.items()}
 
     def wait(self, holds: Callable[[], bool], timeout_s: float, complaint: str) -> None:
         """Wait until the scheduler has done something. Raises DataflowError."""
@@ -224,7 +225,7 @@ def _wish(words: tuple[str, ...], flow_path: Path | None, wish: str) -> None:
         raise UserError(f"task {one.task_id!r}: it is {state_of(one.said)}, and cannot become {wish}")
     if not one.enabled and wish != "init":
         raise UserError(f"task {one.task_id!r} is disabled: is_enable is 0 in its document")
-    site.tasks.set(one.pid, set_to_status=wish)
+    site.tasks.set(one.key, set_to_status=wish)
     site.note(f"task {wish}", one.task_id)
 
     def followed() -> bool:

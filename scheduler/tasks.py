@@ -17,7 +17,7 @@ from pymongo.errors import ConfigurationError, ConnectionFailure, PyMongoError
 from dataflow.errors import DataflowError, ServerAway, UserError
 from dataflow.masking import mask_urls
 from scheduler.documents import ALIAS, DATABASE, TaskRun, TaskTable, TaskType
-from scheduler.task import pid_of
+from scheduler.task import pid_of, tasks_of
 
 TIMEOUT_MS: Final = 2000
 """How long a call waits for a MongoDB that does not answer."""
@@ -42,6 +42,10 @@ def connect(url: str) -> None:
         raise UserError(f"the address of the MongoDB cannot be used: {mask_urls(str(error))}") from None
 
 
+class AmbiguousTask(UserError):
+    """Several documents could be the task that is meant; none was changed."""
+
+
 class Tasks:
     """The documents of a machine. `connect` goes before. Thread-safe; every method blocks for a few seconds at most.
 
@@ -60,10 +64,14 @@ class Tasks:
             return list(TaskTable.objects(machine=self.machine).as_pymongo())
 
     def find(self, task_id: str) -> Raw | None:
-        """One task."""
-        with _reaching():
-            found: Raw | None = TaskTable.objects(pid=pid_of(self.machine, task_id)).as_pymongo().first()
-            return found
+        """One task, whatever the `_id` of its document. Raises AmbiguousTask."""
+        raws = self.read()
+        task = tasks_of(raws).get(pid_of(self.machine, task_id))
+        if task is None:
+            return None
+        if task.ambiguous:
+            raise AmbiguousTask(task.remark)
+        return next(raw for raw in raws if raw["_id"] == task.key)
 
     def insert(self, fields: Mapping[str, Any], now: str) -> bool:
         """Add a task. False: there is one of that name already. Nothing is changed then."""
@@ -72,10 +80,10 @@ class Tasks:
         times = {"create_time": now, "update_time": now}
         return _inserted(TaskTable, {"_id": pid, "machine": self.machine, **blank, **fields, **times})
 
-    def set(self, pid: str, **fields: Any) -> None:
-        """Set fields of a task. A task that is gone stays gone."""
+    def set(self, key: object, **fields: Any) -> None:
+        """Set fields of the document with this `_id`, of whatever type that is. A document that is gone stays gone."""
         with _reaching():
-            TaskTable.objects(pid=pid).update_one(**{f"set__{name}": value for name, value in fields.items()})
+            TaskTable._get_collection().update_one({"_id": key}, {"$set": fields})
 
     def records(self) -> dict[str, Raw]:
         """pid -> its runs, as they stand."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from dataflow.cli.common import Site, flow_option, known, split_flow
 from dataflow.clickhouse.address import ServerAddress
 from dataflow.errors import UserError
 from dataflow.flow.spec import Edge, Schema
+from dataflow.run_file import WarehouseAddress
 from dataflow.warehouse import Parameter, Warehouse, connect
 from sync.sinks.clickhouse import ddl as statements
 from sync.sinks.clickhouse.table import Table, TableName, read_table
@@ -36,8 +37,13 @@ def ddl(words: tuple[str, ...], flow_path: Path | None) -> None:
         if edge.connection is None or edge.table is None:
             raise UserError(f"edge {edge.name!r} is of kind {edge.kind}: it writes to no table")
         address = site.resolved.warehouse[edge.connection]
+    click.echo(text(AskedWarehouse(connect(address, in_database=False)), edge, table_at(address, edge.table), schema))
+
+
+def table_at(address: str | WarehouseAddress, table: str) -> TableName:
+    """A table as an edge names it, in its database: its own, or that of the warehouse's address."""
     database = ServerAddress.read(address).database if isinstance(address, str) else ""
-    click.echo(text(AskedWarehouse(connect(address)), edge, TableName.read(edge.table, database or "default"), schema))
+    return TableName.read(table, database or "default")
 
 
 def text(asked: AskedWarehouse, edge: Edge, name: TableName, schema: Schema | None) -> str:
@@ -45,7 +51,7 @@ def text(asked: AskedWarehouse, edge: Edge, name: TableName, schema: Schema | No
     version = asked.version()
     table = read_table(asked, name)
     wanted = statements.needed(table, name, schema, version, edge.columns)
-    remarks = [*_remarks(name, table, schema), *statements.losses(schema, version)]
+    remarks = [*_remarks(name, table, schema, edge.columns), *statements.losses(schema, version, edge.columns)]
     return "\n".join([*(f"-- {remark}" for remark in remarks), *(f"{statement};" for statement in wanted)])
 
 
@@ -65,11 +71,13 @@ class AskedWarehouse:
         return self._warehouse.rows(question, parameters)
 
 
-def _remarks(name: TableName, table: Table | None, schema: Schema | None) -> list[str]:
+def _remarks(
+    name: TableName, table: Table | None, schema: Schema | None, projection: Sequence[str] | None
+) -> list[str]:
     if table is None:
         return [f"there is no table {name}"]
     said = [f"table {name} recognises a batch that is sent again by: {table.mode}"]
     if not table.keeps_rows:
         said.append(f"its engine is {table.engine}; tables of the MergeTree family can do better")
-    other_types = [one for one in statements.differences(table, schema) if ": missing," not in one]
+    other_types = [one for one in statements.differences(table, schema, projection) if ": missing," not in one]
     return [*said, *(f"left as it is: {difference}" for difference in other_types)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial, reduce
 from operator import add
@@ -9,15 +10,19 @@ from typing import Protocol
 
 from dataflow.errors import DataflowError, UnknownName
 from dataflow.flow.spec import Edge, Flow
+from dataflow.store.edgeruns import note_edge_run
+from dataflow.store.keys import Keys
 from dataflow.store.lane import Waiting
 from sync.intake.collection import OrderedCollection
 from sync.intake.puller import Puller
 from sync.kinds import make_sink
-from sync.run import Run, state_of
+from sync.run import TROUBLE, Run, state_of
 from sync.runner import Runner, Stop, never
-from sync.servers import Servers
+from sync.servers import Servers, home
 from sync.sink import Mode
 from sync.source import LANES, LaneName, StreamSource
+
+log = logging.getLogger("dataflow.sync")
 
 
 class Mover(Protocol):
@@ -83,7 +88,24 @@ def run_edge(
     """
     edge = edge_of(flow, name)
     edge = edge if batch is None else replace(edge, batch=min(edge.batch, batch))
-    return reduce(add, [_run_lane(flow, edge, servers, lane, max_batches, stop) for lane in lanes_of(edge)])
+    run = reduce(add, [_run_lane(flow, edge, servers, lane, max_batches, stop) for lane in lanes_of(edge)])
+    note(flow, edge, servers, run)
+    return run
+
+
+def note(flow: Flow, edge: Edge, servers: Servers, run: Run) -> bool:
+    """Note for those who look how a run has ended; one that had to leave the edge to another runner says nothing of it.
+
+    Returns false if it could not be noted; the run is what it is.
+    """
+    if run.state == "held":
+        return True
+    try:
+        note_edge_run(servers.redis(home(flow)), Keys(flow.name), edge.name, run.state, run.error, run.mode)
+    except TROUBLE as error:
+        log.debug("how the run of edge %s ended was not noted: %s", edge.name, error)
+        return False
+    return True
 
 
 def _run_lane(flow: Flow, edge: Edge, servers: Servers, lane: LaneName, max_batches: int | None, stop: Stop) -> Run:

@@ -28,9 +28,12 @@ from dataflow.flow.spec import Flow
 from dataflow.run_file import WarehouseAddress
 from dataflow.store.declare import check_format
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.memory import check_at_start
 from dataflow.store.redis import call, connect
+from dataflow.store.trend import note_depths
 from dataflow.up.folder import DataFolder
 from sync import app
+from sync.confirming import Confirming
 from sync.loops import Loops
 from sync.room import Room
 from sync.warehouse.chdb import ChdbWarehouse
@@ -62,7 +65,7 @@ class Host:
     def run(self) -> int:
         """Block until told to stop. Returns the exit code: 0, or 1 if Celery ended by itself.
 
-        Raises FlowError, NotRunning, ServerAway, FormatTooNew: nothing was started.
+        Raises FlowError, NotRunning, ServerAway, FormatTooNew, EvictingServer: nothing was started.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop_early)
@@ -71,6 +74,8 @@ class Host:
             room = Room(self._path, warehouse)
             stack.callback(room.close)
             check_format(room.redis, room.keys)
+            for connection in room.flow.redis_connections:
+                check_at_start(room.servers.redis(connection))
             app.use(room)
             watch = _Watch(room, self._concurrency)
             stack.callback(watch.join)
@@ -90,6 +95,7 @@ class _Watch:
         self._concurrency = concurrency
         self._watchdog = Watchdog(_queue(room), concurrency)
         self._loops = Loops()
+        self._confirming = Confirming(room, app.stop)
         self._process = process_name("sync")
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._said: dict[str, str] = {}
@@ -99,6 +105,7 @@ class _Watch:
     def start(self) -> None:
         """Start the continuous edges."""
         self._watchdog.listen()
+        self._confirming.start()
         self._thread.start()
 
     def join(self) -> None:
@@ -110,9 +117,11 @@ class _Watch:
     def _run(self) -> None:
         while not app.stop.is_set():
             self._try(self._look)
+            self._try(self._note_depths)
             self._try(self._look_at_celery)
             app.stop.wait(BEAT_EVERY_S)
         self._loops.stop(STOP_S)
+        self._confirming.join(STOP_S)
         if not self._said.get("_look"):  # else Redis does not answer
             self._try(self._leave)
         if not self.celery_ended.wait(CELERY_STOPS_S):
@@ -126,6 +135,11 @@ class _Watch:
         edges = {name: str(state) for name, state in self._loops.states().items()}
         modes = dict(self._loops.modes())
         beat(room.redis, room.keys, "sync", self._process, edges=edges, modes=modes, concurrency=self._concurrency)
+
+    def _note_depths(self) -> None:
+        flow = self._room.flow
+        for connection in flow.redis_connections:
+            note_depths(flow, self._room.servers.redis(connection), connection)
 
     def _look_at_celery(self) -> None:
         if self._watchdog.stuck(time.monotonic()):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.keys import Keys
-from sync.edges import lanes_of, runner_of
+from sync.edges import lanes_of, note, runner_of
 from sync.pace import RETRY_S, Pace, due_in_s
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.servers import Servers
@@ -29,7 +29,7 @@ class _LaneLoop:
     """Looks after one lane: is it time, run it, how long to wait."""
 
     def __init__(self, flow: Flow, edge: Edge, servers: Servers, lane: LaneName, stop: threading.Event) -> None:
-        self._edge = edge
+        self._flow, self._edge, self._servers, self._lane = flow, edge, servers, lane
         self._runner = runner_of(flow, edge, servers, lane)
         self._redis = servers.redis(flow.streams[edge.anchor].on)
         self._keys = Keys(flow.name)
@@ -38,6 +38,7 @@ class _LaneLoop:
         self._stop = stop
         self._pace = Pace()
         self._alarmed = True  # an alarm of a former process may be up
+        self._noted: object = None
         self.state: State = "empty"
 
     def turn(self) -> float:
@@ -74,7 +75,14 @@ class _LaneLoop:
         self.state = run.state
         delay_s = self._pace.after_run(run.state, random.random())
         self._update_alarm(run)
+        self._note(run)
         return delay_s
+
+    def _note(self, run: Run) -> None:
+        """Note how the stream's run ended, where that is news."""
+        news = "" if run.state in GOOD else run.state, run.error, run.mode
+        if self._lane == "main" and news != self._noted and note(self._flow, self._edge, self._servers, run):
+            self._noted = news
 
     def _tell(self, run: Run) -> None:
         if run.state in GOOD and self.state in GOOD:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from threading import Lock
+from typing import Final
 
 from dataflow.connections import Resolved, resolve
 from dataflow.errors import DataflowError, FlowError
@@ -21,6 +23,9 @@ from sync.servers import Servers, home
 from sync.warehouse.chdb import ChdbWarehouse
 
 log = logging.getLogger("dataflow.sync")
+
+HELD_TRIES: Final = 4
+HELD_S: Final = 0.1
 
 
 class Room:
@@ -83,12 +88,20 @@ class Room:
             return self._reload()
 
     def run(self, name: str, *, max_batches: int | None, stop: Stop, batch: int | None = None) -> Run:
-        """Run one edge now; see `run_edge`."""
+        """Run one edge now; see `run_edge`.
+
+        An edge that is held is tried again at once: its holder may only be asking its target for a moment what it has.
+        """
         try:
             self.follow()
         except DataflowError as error:
             log.debug("cannot look for a new revision of the flow: %s", error)
-        return run_edge(self._flow, name, self.servers, max_batches=max_batches, batch=batch, stop=stop)
+        for _ in range(HELD_TRIES):
+            run = run_edge(self._flow, name, self.servers, max_batches=max_batches, batch=batch, stop=stop)
+            if run.state != "held" or stop():
+                break
+            time.sleep(HELD_S)
+        return run
 
     def close(self) -> None:
         """Let go of the servers."""

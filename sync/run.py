@@ -78,7 +78,7 @@ class Run:
 
     read: entries of the batches that were settled; of them `written` are at the target by this run's doing, `skipped`
     were there before, `dead` went to the dead letters. remaining: entries left at the source, counted up to a
-    thousand. error: what went wrong, "" if nothing.
+    thousand. error: what went wrong, "" if nothing. mode: how the target knows a batch again, "" if it was not opened.
     """
 
     state: State
@@ -90,6 +90,7 @@ class Run:
     batches: int = 0
     seconds: float = 0.0
     error: str = ""
+    mode: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -108,6 +109,7 @@ class Run:
             self.batches + other.batches,
             self.seconds + other.seconds,
             worse.error,
+            self.mode or other.mode,
         )
 
 

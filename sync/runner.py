@@ -7,7 +7,8 @@ A run moves batches, oldest first. Each takes these steps; the code below carrie
                same, and it goes on with step 5
     3 prepare  the sink decides which rows are good; too many bad ones pause the edge
     4 freeze   write the batch down at the source; nothing is sent before
-    5 write    send it; the target tells a repeated batch from a new one
+    5 write    send it; the target tells a repeated batch from a new one. Where it refuses some row and does not say
+               which, the first half is frozen in place of the batch, and so on
     6 settle   the target has it: move the position, bury refused rows, delete what no one needs
     7 confirm  where the target is another server, which may lose what it has just been told: nothing is deleted until
                it is asked again, some seconds later; what it has lost by then is read and sent again
@@ -27,13 +28,14 @@ from functools import partial
 from itertools import accumulate, chain
 
 from dataflow import holder
-from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
+from dataflow.errors import BatchConflict, Fenced, NotDeclared, RowsRefused, TargetBehind
 from dataflow.flow.spec import Edge
 from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, Waiting, content, digest, id_order
 from sync.ahead import Ahead
 from sync.refused import reasons, sentence
 from sync.renewal import Renewal
 from sync.run import GOOD, TROUBLE, Run, State, state_of
+from sync.search import MOST_PIECES, Search
 from sync.sink import Batch, Mode, Prepared, Refusal, Row, Sink, Verdict
 from sync.source import Rows, Source
 
@@ -148,6 +150,7 @@ class Runner:
         self._look_at = 0.0
         self._source_ms = 0
         self._row_bytes = FIRST_GUESS_BYTES
+        self._search = Search()
         self._renewal = Renewal(source, self._lease_ms)
 
     def run(self, max_batches: int | None = None, stop: Stop = never) -> Run:
@@ -173,7 +176,7 @@ class Runner:
         remaining = 0 if state == "empty" else self._remaining()
         return Run(
             state, counts.read, counts.written, counts.skipped, counts.dead, remaining, counts.batches,
-            time.monotonic() - begun, error,
+            time.monotonic() - begun, error, self.mode or "",
         )  # fmt: skip
 
     def waiting(self, count: int) -> Waiting:
@@ -316,11 +319,13 @@ class Runner:
         if draft is None:
             return None
         self._refuse_drift(lease, draft.ids, draft.prepared.verdict)
-        return self._freeze(lease, lease.seq + 1, lease.digest, _without_buried(sink, lease, draft))  # 4
+        work = self._freeze(lease, lease.seq + 1, lease.digest, _without_buried(sink, lease, draft))  # 4
+        self._search.begin(len(work.ids))
+        return work
 
     def _read(self, position: bytes) -> Rows:
         """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do."""
-        count = max(1, min(self._edge.batch, BATCH_BYTES // self._row_bytes))
+        count = max(1, min(self._search.most(self._edge.batch), BATCH_BYTES // self._row_bytes))
         ids, rows = self._source.read(position, count)
         fitting = _fitting(rows)
         return ids[:fitting], rows[:fitting]
@@ -361,6 +366,8 @@ class Runner:
                     sink.write(_batch(lease, work), work.prepared)
             except BatchConflict as conflict:
                 work = self._reconcile(sink, lease, work, conflict)
+            except RowsRefused as refused:
+                return self._write(sink, lease, self._split(sink, lease, work, refused))
             except TargetBehind as behind:
                 self._look(sink, lease)
                 raise self._held(f"{behind}. {self._how_to_accept}") from behind
@@ -382,6 +389,41 @@ class Runner:
         draft = _without_buried(sink, lease, _Draft.of(ids, rows, prepared))
         return self._freeze(lease, conflict.last_seq + 1, conflict.last_digest, draft, replaces=work.frozen)
 
+    def _split(self, sink: Sink, lease: Lease, work: _Work, refused: RowsRefused) -> _Work:
+        """The target refuses some row: freeze the first half of the batch, or the batch without the one row left.
+
+        The rest is read again when that is settled. So what is sent is always what is written down, whole.
+        """
+        known = frozenset(refused.applied_ids)
+        verdict = work.prepared.verdict
+        skip = verdict.skip | {index for index, id_ in enumerate(work.ids) if id_ in known}
+        left = [index for index in range(len(work.ids)) if index not in verdict.refused and index not in skip]
+        if not left:
+            return replace(work, applied=True)
+        self._refuse_hopeless(lease, work, refused)
+        end, bad = len(work.ids), dict(verdict.refused)
+        if len(left) > 1:
+            end = left[len(left) // 2]
+        else:
+            bad[left[0]] = Refusal("", "", f"the target refuses it: {refused}")
+        log.warning("%s; %d of %d rows are tried first", refused, end, len(work.ids), extra={"edge": self._edge.name})
+        kept = {index: why for index, why in bad.items() if index < end}
+        narrowed = replace(verdict, refused=kept, skip=frozenset(index for index in skip if index < end))
+        draft = _Draft.of(work.ids[:end], work.rows[:end], sink.prepare(work.rows[:end], narrowed))
+        self._search.cut(len(work.ids) - end)
+        return self._freeze(lease, work.frozen.seq + 1, work.frozen.prev, draft, replaces=work.frozen)
+
+    def _refuse_hopeless(self, lease: Lease, work: _Work, refused: RowsRefused) -> None:
+        """Do not bury one by one what a changed table refuses altogether."""
+        if not self._search.hopeless or (lease.bury_to and id_order(work.ids[-1]) <= id_order(lease.bury_to)):
+            return
+        self._search = Search()
+        raise self._held(
+            f"the target refuses more rows than can be found one by one (at most {MOST_PIECES} pieces of a batch are "
+            f"tried): {refused}. Mend the target or the flow and `dataflow resume {self._edge.name}`, or add --bury to "
+            "move all that it refuses to the dead letters"
+        )
+
     # 6 settle
 
     def _settle(self, lease: Lease, work: _Work) -> Lease:
@@ -396,6 +438,7 @@ class Runner:
             if not self._source.mend():
                 raise
             settle()
+        self._search.settle(work.written, len(work.refused))
         self._lease = replace(
             lease, seq=work.frozen.seq, digest=work.frozen.digest, position=work.frozen.last, open=None,
             unconfirmed=lease.unconfirmed + self._apart,

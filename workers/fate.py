@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import traceback
+from collections.abc import Sequence
 
 from dataflow.errors import InvalidMessage
 from dataflow.handler import Reject, Retry
+from dataflow.message import SINCE
 from dataflow.store.hop import Dead, Park
 
 FIRST_BACKOFF_S = 1.0
@@ -28,14 +31,19 @@ def backoff_s(attempt: int) -> float:
     return min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, 30))
 
 
-def after_failure(error: BaseException, attempt: int, max_attempts: int, now_ms: int) -> Dead | Park:
+def after_failure(
+    error: BaseException, attempt: int, max_attempts: int, now_ms: int, retry_until_ms: float
+) -> Dead | Park:
     """The fate of a message that failed alone, in its `attempt`-th attempt.
 
-    A Retry does not use an attempt up. A Reject, an undecodable message and a nonsensical answer would not get
-    better by trying again.
+    A Retry does not use an attempt up; it is heeded until `retry_until_ms`, when the last try is made. A Reject, an
+    undecodable message and a nonsensical answer would not get better by trying again.
     """
     if isinstance(error, Retry):
-        return Park(now_ms + int(min(error.after_s, LONGEST_RETRY_S) * 1000), attempt - 1)
+        if now_ms >= retry_until_ms:
+            return Dead("retried_too_long", f"Retry for longer than max_retry_s allows: {named(error)}", attempt)
+        due_ms = now_ms + int(min(error.after_s, LONGEST_RETRY_S) * 1000)
+        return Park(min(due_ms, math.ceil(retry_until_ms)), attempt - 1)
     if isinstance(error, Reject):
         return Dead("rejected", told(error) or "the handler rejected the message", attempt)
     if isinstance(error, InvalidMessage):
@@ -47,6 +55,13 @@ def after_failure(error: BaseException, attempt: int, max_attempts: int, now_ms:
     if isinstance(error, Crashed):
         return Dead("crashed", f"the process died or ran out of time while handling it, {attempt} times", attempt)
     return Dead("failed", described(error), attempt)
+
+
+def failing_since_ms(fields: Sequence[bytes], now_ms: int) -> int:
+    """When an entry first had to come back (ms since 1970); now, if it never did."""
+    names = fields[::2]
+    since = fields[2 * names.index(SINCE) + 1] if SINCE in names else b""
+    return int(since) if since.isdigit() else now_ms
 
 
 def told(error: BaseException) -> str:

@@ -21,8 +21,10 @@ from dataflow.store.declare import applied_digest, check_format
 from dataflow.store.hop import MAX_ENTRIES, Hop
 from dataflow.store.keep import KEEP_EVERY_S, trim_kept
 from dataflow.store.keys import Keys
-from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
+from dataflow.store.live import BEAT_EVERY_S, beat, leave, live, process_name
+from dataflow.store.memory import check_at_start
 from dataflow.store.redis import connect
+from dataflow.store.trend import note_depths
 from workers.child import Job
 from workers.every import Every
 from workers.slot import Slot
@@ -72,9 +74,10 @@ class Parent:
     def run(self) -> int:
         """Block until told to stop. Returns the exit code: 0, or 2 when the handler cannot be used.
 
-        Raises ServerAway, FormatTooNew before anything was started.
+        Raises ServerAway, FormatTooNew, EvictingServer before anything was started.
         """
         check_format(self._redis, self._keys)
+        check_at_start(self._redis)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._quietly(lambda: clear_alarm(self._redis, self._keys, "full", self._name))
@@ -179,6 +182,7 @@ class Parent:
         pids = [slot.pid for slot in self._slots if slot.pid]
         ready = self._ready()
         beat(self._redis, self._keys, "worker", self._process, name=self._name, processes=pids, ready=ready)
+        note_depths(self._job.flow, self._redis, self._job.flow.streams[self._job.worker.source].on)
         if self._crashed_at and time.monotonic() - self._crashed_at > CALM_AFTER_S:
             clear_alarm(self._redis, self._keys, "crash", self._name)
             self._crashed_at = 0.0
@@ -189,6 +193,7 @@ class Parent:
 
     def _sweep(self) -> None:
         self._hop.sweep(SWEEP_IDLE_MS)
+        live(self._redis, self._keys)  # which forgets those that are long gone
 
     def _trim(self) -> None:
         flow, worker = self._job.flow, self._job.worker

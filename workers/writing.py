@@ -105,10 +105,12 @@ class Writing:
         return outcome
 
     def _fate(self, task: Task, error: BaseException, now_ms: int) -> Dead | Park:
+        worker = self._worker
+        until_ms = fate.failing_since_ms(task.entry.fields, now_ms) + worker.max_retry_s * 1000
         try:
-            return fate.after_failure(error, task.attempt, self._worker.max_attempts, now_ms)
+            return fate.after_failure(error, task.attempt, worker.max_attempts, now_ms, until_ms)
         except Exception as strange:  # noqa: BLE001 - the error may be of a class of the user's own
-            return fate.after_failure(strange, task.attempt, self._worker.max_attempts, now_ms)
+            return fate.after_failure(strange, task.attempt, worker.max_attempts, now_ms, until_ms)
 
     def _encode(
         self, task: Task, messages: Sequence[Mapping[str, Any] | To], now_ms: int, keeps_mid: bool

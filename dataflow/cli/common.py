@@ -175,6 +175,18 @@ def number(n: int | None) -> str:
     return "-" if n is None else f"{n:,}"
 
 
+def duration(seconds: float) -> str:
+    """4210 as 1 h 10 min; the two largest units."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    at = next(n for n, (_, size) in enumerate(units) if whole >= size)
+    (large, size), (small, less) = units[at], units[at + 1]
+    rest = whole % size // less
+    return f"{whole // size} {large} {rest} {small}" if rest else f"{whole // size} {large}"
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)

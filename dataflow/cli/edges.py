@@ -70,7 +70,8 @@ def run(words: tuple[str, ...], flow_path: Path | None, max_batches: int | None,
             f"{told['dead']} of them to the dead letters; {told['remaining']} left"
         )
     if told["error"]:
-        raise DataflowError(f"edge {edge.name!r}: {told['error']}")
+        subject = f"edge {edge.name!r}: "
+        raise DataflowError(subject + told["error"].removeprefix(subject))
 
 
 def _edge(site: Site, rest: list[str]) -> Edge:

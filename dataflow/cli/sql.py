@@ -97,10 +97,10 @@ def _run_all(ask: Callable[[str], bytes], statements: Sequence[str]) -> None:
 
 
 def _stopped(statements: Sequence[str], at: int, error: DataflowError) -> str:
-    left = len(statements) - at - 1
+    done = ", ".join(map(_shown, statements[:at])) or "nothing"
     return (
         f"statement {at + 1} of {len(statements)} ({_shown(statements[at])}) failed: {error}; "
-        f"done before it: {', '.join(map(_shown, statements[:at])) or 'nothing'}; not tried after it: {left or 'nothing'}"
+        f"done before it: {done}; not tried after it: {len(statements) - at - 1 or 'nothing'}"
     )
 
 

@@ -12,11 +12,14 @@ from rich.live import Live
 from rich.text import Text
 
 from dataflow.cli.arguments import json_option
-from dataflow.cli.common import Site, console, number, print_json, print_json_line, show, table, with_flow
+from dataflow.cli.common import Site, console, duration, number, print_json, print_json_line, show, table, with_flow
 from dataflow.errors import ServerAway
-from dataflow.status import NEARLY_FULL, EdgeStatus, ReaderStatus, Status, StreamStatus, gather
+from dataflow.status import NEARLY_FULL, EdgeStatus, MemoryStatus, ReaderStatus, Status, StreamStatus, gather
 from dataflow.store.alarms import Alarm
 from dataflow.store.reading import Process
+
+SOON_S = 600.0
+"""A stream that is full so soon is worth a red word."""
 
 
 @click.command()
@@ -30,6 +33,7 @@ def status(flow_path: Path, watch: bool, every_s: float, as_json: bool) -> None:
     """Show streams, readers, edges, processes and alarms of FLOW.
 
     A stream is held by the readers that have not finished all of it; its entries are deleted when no reader needs them.
+    Of a reader that stands still the reason is told; "full in" goes by the rate of the last minute.
     With --json --watch one line of JSON is printed per look.
     """
     with Site(flow_path) as site:
@@ -83,33 +87,55 @@ def _headline(seen: Status) -> Text:
             said.append(f"{name}: revision {applied.revision} is of another text of the file, run `dataflow apply`")
         else:
             said.append(f"{name}: revision {applied.revision}")
+    said += [_memory(name, memory) for name, memory in seen.memory.items()]
     well = all(applied.revision and applied.current for applied in seen.applied.values())
     return Text.assemble((f"flow {seen.flow}  ", "bold"), (f"{seen.path}\n"), ("; ".join(said), "" if well else "red"))
 
 
+def _memory(name: str, memory: MemoryStatus) -> str:
+    used = f"{name}: memory {memory.used_bytes / 2**20:,.0f} MiB"
+    if memory.limit_bytes is None:
+        return f"{used}, no limit set"
+    door = "" if memory.door == "open" else "; the door is closed"
+    return f"{used} of {memory.limit_bytes / 2**20:,.0f} ({memory.share:.0%}{door})"
+
+
 def _streams(seen: Status) -> RenderableType:
-    made = table("", ("stream",), ("messages", "room", "full", "added", "removed"), ("held by",))
+    made = table("", ("stream",), ("messages", "room", "full", "full in", "added", "removed"), ("held by",))
     for stream in seen.streams:
         share = Text(f"{stream.full:.0%}", style="red" if stream.full >= NEARLY_FULL else "")
         made.add_row(
-            stream.name, number(stream.depth), number(stream.max_len), share, number(stream.added),
-            number(stream.removed), _held(stream),
+            stream.name, number(stream.depth), number(stream.max_len), share, _full_in(stream),
+            number(stream.added), number(stream.removed), _held(stream),
         )  # fmt: skip
     return made
 
 
+def _full_in(stream: StreamStatus) -> Text:
+    """When it is full at the rate of the last minute."""
+    left_s = stream.full_in_s
+    if left_s is None:
+        return Text("")
+    return Text("now" if left_s == 0 else duration(left_s), style="red" if left_s < SOON_S else "")
+
+
 def _held(stream: StreamStatus) -> Text:
-    if stream.missing:
-        return Text(f"{', '.join(stream.missing)}: consumer group missing, run `dataflow apply`", style="bold red")
-    return Text(", ".join(stream.held_by))
+    """Who holds a stream: those that stand still with the reason, the others by name."""
+    said = [
+        Text(f"{hold.reader}: {hold.text}", style="bold red") if hold.stands_still else Text(hold.reader)
+        for hold in stream.holds
+    ]
+    return Text("\n").join(said) if any(hold.stands_still for hold in stream.holds) else Text(", ").join(said)
 
 
 def _readers(seen: Status) -> RenderableType:
+    left = ("reader", "of stream", "from")
     numbers = ("waiting", "in work", "back", "parked", "handled", "filtered", "dead", "lost", "released", "processes")
-    made = table("", ("reader", "of stream"), numbers)
+    made = table("", left, numbers)
     for stream in seen.streams:
         for reader in stream.readers:
-            made.add_row(_reader_name(reader), stream.name, *_reader_numbers(reader))
+            began = reader.join.where if reader.join else ""
+            made.add_row(_reader_name(reader), stream.name, began, *_reader_numbers(reader))
     return made
 
 
@@ -143,9 +169,10 @@ def _edges(seen: Status) -> RenderableType:
 def _state(edge: EdgeStatus) -> Text:
     if edge.paused:
         return Text(f"paused: {edge.paused}", style="bold red")
-    return Text(
-        edge.state or ("scheduled" if edge.scheduled else "no process runs it" if not edge.runner else "running")
-    )
+    calm = "scheduled" if edge.scheduled else edge.state or ("running" if edge.runner else "no process runs it")
+    if not edge.trouble:
+        return Text(calm)
+    return Text(f"{calm}; its last run: {edge.last_run.state}: {edge.trouble}", style="bold red")
 
 
 def _processes(seen: Status) -> RenderableType:

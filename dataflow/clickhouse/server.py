@@ -13,6 +13,7 @@ from dataflow.clickhouse.link import Link, Result, ServerError
 from dataflow.clickhouse.literals import fill
 from dataflow.errors import UserError
 from dataflow.warehouse.interface import Parameter, QueryFailed
+from dataflow.warehouse.statements import without_comments
 
 PATIENCE_S: Final = 5.0
 """How much longer than the server we wait: it is to say itself that a question took too long."""
@@ -26,6 +27,7 @@ _READING: Final = {
     "result_overflow_mode": "throw",
     "max_memory_usage": MEMORY_BYTES,
 }
+_CREATE_DATABASE: Final = re.compile(r"CREATE\s+DATABASE\b", re.IGNORECASE)
 _VALUES: Final = re.compile(r"\s*INSERT\b(?!.*\bSELECT\b)", re.IGNORECASE | re.DOTALL)
 
 
@@ -64,7 +66,8 @@ class ServerWarehouse:
             statement = fill(sql, params or {})
         except UserError as error:
             raise QueryFailed(str(error)) from error
-        with closing(Link(self.address)) as link:
+        address = self.address.without_database() if _makes_database(statement) else self.address
+        with closing(Link(address)) as link:
             try:
                 return self._send(link, statement.strip().rstrip(";"), write, timeout_s)
             except ServerError as error:
@@ -77,6 +80,11 @@ class ServerWarehouse:
         if _VALUES.match(statement):
             raise QueryFailed("rows inside a statement are not sent over the native protocol: use INSERT ... SELECT")
         return link.change(statement, limits, timeout_s=timeout_s + PATIENCE_S)
+
+
+def _makes_database(statement: str) -> bool:
+    """Such a statement cannot be sent from within its database: the server lets nobody in before it is there."""
+    return bool(_CREATE_DATABASE.match(without_comments(statement)))
 
 
 def _told(error: ServerError) -> QueryFailed:

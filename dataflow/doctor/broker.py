@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from redis.exceptions import ResponseError
 
@@ -35,7 +35,14 @@ def judge_place(broker: str, streams: Mapping[str, str]) -> Finding:
 def _place(url: str) -> tuple[str, int, str]:
     parts = urlsplit(url)
     host = {"localhost": "127.0.0.1"}.get(parts.hostname or "", parts.hostname or "")
-    return host, parts.port or 6379, parts.path.strip("/") or "0"
+    return host, _port(parts), parts.path.strip("/") or "0"
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        return parts.port or 6379
+    except ValueError:  # no number; whoever connects says so
+        return 0
 
 
 def _reach(broker: str) -> Finding:
@@ -43,9 +50,9 @@ def _reach(broker: str) -> Finding:
         return Finding(
             SUBJECT, "note", "unchecked", "of a kind that is not checked here: Celery says if it cannot use it"
         )
-    with closing(connect(broker, timeout_s=TIMEOUT_S)) as client:
-        try:
+    try:
+        with closing(connect(broker, timeout_s=TIMEOUT_S)) as client:
             call(client, "PING")
-        except (ResponseError, DataflowError) as error:
-            return Finding(SUBJECT, "wrong", "unreachable", str(error), _REMEDY)
+    except (ResponseError, DataflowError) as error:
+        return Finding(SUBJECT, "wrong", "unreachable", str(error), _REMEDY)
     return Finding(SUBJECT, "ok", "reachable", "it answers")

@@ -1,4 +1,4 @@
-"""References in the text of a flow file: to variables, `${NAME}` and `${NAME:default}`, and to files, `${file:/path}`."""
+"""References in the text of a flow file: `${NAME}`, `${NAME:default}`, and to files, `${file:/path}`."""
 
 from __future__ import annotations
 

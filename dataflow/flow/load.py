@@ -18,6 +18,8 @@ from dataflow.flow.tree import Node, locate, parse, plain
 
 MAX_BYTES = 1 << 20
 """A larger file is refused unread."""
+UNSET = "F012"
+"""The code of a variable that is not set."""
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Flow:
@@ -43,6 +45,34 @@ def check(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ)
     if reading.flow:
         reading.findings.add_all(handler_faults(reading.flow))
     return _good(reading, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A flow as its file alone tells it, where the environment that it will run with is not at hand.
+
+    `unset` are the variables that are not set, as the file names them; blanks stand for what they would say.
+    """
+
+    flow: Flow
+    unset: tuple[str, ...]
+
+
+def outline(
+    path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ, *, handlers: bool = False
+) -> Outline:
+    """As `load` (with `handlers`: as `check`), but that a variable is not set is no problem (F012).
+
+    For whoever installs or packs a flow. Nothing may be run from it: what depends on such a variable is not judged.
+    """
+    reading = _read(_text(path), path, environ)
+    if reading.flow and handlers:
+        reading.findings.add_all(handler_faults(reading.flow))
+    found = reading.findings.found
+    others = [finding for finding in found if finding.code != UNSET]
+    if reading.flow is None or others:
+        raise FlowError(_problems(reading.root, others or found, os.fspath(path)))
+    return Outline(reading.flow, tuple(dict.fromkeys(str(finding.values["name"]) for finding in found)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,12 @@ WORKER: Final = Section(
         Key("batch", Whole(1, 500), "messages read at once", default=500),
         Key("timeout_s", Number(0, above=True), "a handler that takes longer is ended", default=300.0),
         Key("max_attempts", Whole(1, 1000), "failures alone before a message is a dead letter", default=5),
+        Key(
+            "max_retry_s",
+            Number(0, above=True),
+            "so long after it first failed a message for which the handler still raises Retry is a dead letter",
+            default=604_800.0,
+        ),
         Key("lease_s", Number(1), "after so long without a sign of life others take over", default=15.0),
         Key(
             "batch_handler",

@@ -76,6 +76,7 @@ class Worker:
     batch: int
     timeout_s: float
     max_attempts: int
+    max_retry_s: float
     lease_s: float
     batch_handler: Literal["no", "list", "dataframe"]
     aggregate: bool

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
+
+MAX_TEXT: Final = 2000
+"""Characters of an alarm's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,8 @@ class Alarm:
 
 
 def raise_alarm(redis: Client, keys: Keys, kind: str, subject: str, text: str) -> None:
-    """Put an alarm up, or renew its text. Raises ServerAway, OutcomeUnknown."""
-    value = msgspec.json.encode({"at_ms": int(time.time() * 1000), "text": text})
+    """Put an alarm up, or renew its text, of which MAX_TEXT characters are kept. Raises ServerAway, OutcomeUnknown."""
+    value = msgspec.json.encode({"at_ms": int(time.time() * 1000), "text": text[:MAX_TEXT]})
     script("note").run(redis, [keys.alarms], [f"{kind}:{subject}", value])
 
 

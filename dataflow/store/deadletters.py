@@ -22,7 +22,7 @@ MAX_REPLAY = 500
 
 _PAGE = 500
 _PREFIX = "_dead_"
-_OURS = ("_mid", "_path", "_attempt", "_origin", "_null")
+_OURS = ("_mid", "_path", "_attempt", "_origin", "_since", "_null")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataflow.errors import FormatTooNew, NotDeclared
 from dataflow.flow.spec import Edge, Flow
-from dataflow.store.alarms import clear_alarm, raise_alarm
+from dataflow.store.alarms import alarms, clear_alarm, raise_alarm
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
 from dataflow.store.memory import check_settings
 from dataflow.store.redis import Client, call
@@ -75,8 +75,9 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
     mended = []
     for at, max_len, groups in _streams_of(flow, keys, stream):
         args = [arg for group in groups for arg in (group, _join(flow, group))]
-        around = _cycle(flow, keys, stream) if at == keys.stream(stream) else _NO_CYCLE
-        names = [at.stream, at.groups, at.counts, at.cycle]
+        main = at == keys.stream(stream)
+        around = _cycle(flow, keys, stream) if main else _NO_CYCLE
+        names = [at.stream, at.groups, at.counts, at.cycle, *([keys.joins(stream)] if main else [])]
         answer = script("declare").run(redis, names, [max_len, int(create), *around, *args])
         if answer[0] != b"OK":
             raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
@@ -146,7 +147,16 @@ def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str]) -> tupl
                     held.append(Held(stream, group, waiting))
                 else:
                     dropped.append(f"{stream}/{group}")
+                    _forget_alarms(redis, keys, stream, group)
     return held, dropped
+
+
+def _forget_alarms(redis: Client, keys: Keys, stream: str, group: str) -> None:
+    """Nobody takes down what is said of a reader that is gone."""
+    about = (group, f"{group}/main", f"{group}/retry", f"{stream}/{group}")
+    for alarm in alarms(redis, keys):
+        if alarm.subject in about:
+            clear_alarm(redis, keys, alarm.kind, alarm.subject)
 
 
 def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bool = False) -> int:
@@ -155,7 +165,7 @@ def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bo
     names = [
         at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups, retry.counts,
         keys.attempts(stream, group), keys.edge(group), keys.edge(group, retry=True),
-        keys.settled(group), keys.settled(group, retry=True),
+        keys.settled(group), keys.settled(group, retry=True), keys.joins(stream),
     ]  # fmt: skip
     answer = script("undeclare").run(redis, names, [group, int(release), stream])
     return 0 if answer[0] == b"OK" else int(answer[1])

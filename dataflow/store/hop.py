@@ -6,6 +6,7 @@ entry belongs to the consumer it is pending for; that is both the fence and the 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ MAX_ENTRIES = 500
 MAX_OUTPUTS = 1000
 MAX_BYTES = 8 * 1024 * 1024
 """Caps of one `finish` script: a script holds up everyone else while it runs."""
+MAX_COMING_BACK = 100_000
+"""So many messages of a group may wait to come back; from then on nothing new is read until there are fewer."""
+LOOK_S = 0.5
+"""How long one look at their number is good for."""
 
 
 class Entry(NamedTuple):
@@ -96,21 +101,26 @@ class Hop:
         self._target_names = list(targets)
         self._stream = stream
         self._gauge = Gauge(redis)
+        self._crowded = False
+        self._look_at = 0.0
 
     def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
 
-        With block_ms 0 it does not wait (to Redis, BLOCK 0 is to wait for ever).
+        While MAX_COMING_BACK messages wait to come back, it gives only of those that have. With block_ms 0 it does not
+        wait (to Redis, BLOCK 0 is to wait for ever).
         """
         return self.begin_read(consumer, count, block_ms)()
 
     def begin_read(self, consumer: str, count: int, block_ms: int = 0) -> Callable[[], list[Entry]]:
         """Ask as `read` does, and return what waits for the answer. It must be called, once."""
         wait = ("BLOCK", block_ms) if block_ms > 0 else ()
+        lanes: Sequence[LaneName] = ("retry",) if self.crowded() else LANES
+        streams = [self._lanes[lane].stream for lane in lanes]
         with self._refusals():
             reply = send(
                 self._redis, "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait,
-                "STREAMS", self._lanes["main"].stream, self._lanes["retry"].stream, ">", ">",
+                "STREAMS", *streams, *(">" for _ in lanes),
             )  # fmt: skip
 
         def entries() -> list[Entry]:
@@ -225,6 +235,14 @@ class Hop:
         except ServerFull:
             return False
         return True
+
+    def crowded(self) -> bool:
+        """Whether so many messages wait to come back that nothing new is read. Mostly asks nobody."""
+        if time.monotonic() >= self._look_at:
+            back = self._call("ZCARD", self._parked) + self._call("XLEN", self._lanes["retry"].stream)
+            self._crowded = back >= MAX_COMING_BACK
+            self._look_at = time.monotonic() + LOOK_S
+        return self._crowded
 
     def room(self) -> int:
         """The least room of any target, in messages; a large number without targets."""

@@ -8,6 +8,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:<stream>` | stream | messages, one entry each, one field per message field |
 | `{f}:<stream>:groups` | hash | the declared readers: group -> frontier (`<id>`: all up to and with it is finished; `(<id>`: all before it) |
 | `{f}:<stream>:counts` | hash | `max_len`; `removed`; `from.<writer>` (entries written by door, worker, edge, dead, replay); per group `<group>.joined`, `.handled`, `.filtered`, `.dead`, `.released`, `.lost`, `.out`, `.kept` (settled by an edge, not yet confirmed); `kept` (their sum); `cycle` (1: the stream lies on one) |
+| `{f}:<stream>:joins` | hash | group -> `<start, now or found> <ms>`: where it began on a stream that had flowed, and when |
 | `{f}:<stream>:cycle` | hash | of a stream on a cycle: `streams` (their keys), `steps` (who writes inside it, between spaces), `closing` (1: an edge closes it here) |
 | `{f}:<stream>:retry:<group>` | stream | messages of one group that come back to that group only; with `:groups` and `:counts` of its own |
 | `{f}:<stream>:parked:<group>` | zset | messages waiting for their back-off; score = due time in ms |
@@ -27,6 +28,8 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:access:history` | stream | who changed what; the newest 10,000 or so |
 | `{f}:run:records` | hash | runs of edges that the sync API was asked for: `<id>` -> JSON {edge, asked_ms}; `<id>:begun` -> JSON {at_ms}; `<id>:ended` -> JSON, what the run did |
 | `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
+| `{f}:trend` | list | JSON {at_ms, depths}: how full the streams of this server were in the last minute, the newest first |
+| `{f}:run:edges` | hash | `<edge>` -> JSON {state, error, at_ms} of its last run; `<edge>:mode` -> how its target was seen to know a batch again |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -82,6 +85,10 @@ class Keys:
         """Messages of one group in back-off."""
         return f"{{{self.flow}}}:{stream}:parked:{group}"
 
+    def joins(self, stream: str) -> str:
+        """Where the readers of a stream began."""
+        return f"{{{self.flow}}}:{stream}:joins"
+
     def attempts(self, stream: str, group: str) -> str:
         """Attempt counters of one group."""
         return f"{{{self.flow}}}:{stream}:attempts:{group}"
@@ -126,6 +133,11 @@ class Keys:
         return f"{{{self.flow}}}:run:records", f"{{{self.flow}}}:run:ages"
 
     @property
+    def edge_runs(self) -> str:
+        """How the last run of each edge ended."""
+        return f"{{{self.flow}}}:run:edges"
+
+    @property
     def applied(self) -> str:
         """The applied flow."""
         return f"{{{self.flow}}}:flow"
@@ -139,6 +151,11 @@ class Keys:
     def rebased(self) -> str:
         """Who corrected counters after a loss, and which."""
         return f"{{{self.flow}}}:rebased"
+
+    @property
+    def trend(self) -> str:
+        """How full streams were."""
+        return f"{{{self.flow}}}:trend"
 
     @property
     def live(self) -> str:

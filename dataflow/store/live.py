@@ -30,6 +30,14 @@ class Live:
     at_ms: int
     facts: Mapping[str, Any]
 
+    def age_s(self, now_s: float) -> float:
+        """Seconds since the heartbeat; `now_s`: since 1970."""
+        return max(0.0, now_s - self.at_ms / 1000)
+
+    def is_silent(self, now_s: float) -> bool:
+        """Whether it has not been heard of for too long, and is taken for dead."""
+        return self.age_s(now_s) > SILENT_AFTER_S
+
 
 def process_name(name: str) -> str:
     """`<name>@<host>.<pid>` of this process."""

@@ -6,6 +6,7 @@ carries messages out of it never does. The marks are shares of `maxmemory`; with
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Final
 
 from redis.exceptions import NoPermissionError
 
-from dataflow.errors import ServerFull, UserError
+from dataflow.errors import OutcomeUnknown, ServerAway, ServerFull, UserError
 from dataflow.store.keys import StreamKeys
 from dataflow.store.redis import Client, address, call
+
+log = logging.getLogger("dataflow.redis")
 
 DOOR_MARK: Final = 0.70
 """From this share on nothing new is taken in."""
@@ -77,6 +80,20 @@ def check_settings(redis: Client) -> list[str]:
         f"Redis at {address(redis)} has no append-only file: what it holds is lost when it stops. "
         "Set `appendonly yes` in its redis.conf"
     ]
+
+
+def check_at_start(redis: Client) -> None:
+    """What `check_settings` finds as warnings in the log, for a process that begins to work with a server.
+
+    One that does not answer, which the process waits for anyway, is not checked. Raises EvictingServer.
+    """
+    try:
+        warnings = check_settings(redis)
+    except (ServerAway, OutcomeUnknown) as error:
+        log.debug("settings are not checked: %s", error)
+        return
+    for warning in warnings:
+        log.warning("%s", warning)
 
 
 class Gauge:

@@ -15,7 +15,7 @@ from dataflow.flow.spec import Flow
 from dataflow.store.alarms import Alarm, alarms
 from dataflow.store.hop import LANES, LaneName
 from dataflow.store.keys import Keys
-from dataflow.store.live import SILENT_AFTER_S, live
+from dataflow.store.live import live
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
@@ -214,6 +214,23 @@ def read_streams(flow: Flow, clients: Mapping[str, Client], *, exact: bool = Fal
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Where a reader began on its stream: at its `start`, with what came from `now` on, or its group was `found`
+    there. at_ms: when (ms since 1970).
+    """
+
+    where: str
+    at_ms: int
+
+
+def read_joins(redis: Client, keys: Keys, stream: str) -> dict[str, Join]:
+    """Reader -> where it began, of the declared readers of a stream. Raises ServerAway, OutcomeUnknown."""
+    found = _table(call(redis, "HGETALL", keys.joins(stream)))
+    parts = {group: value.decode().split() for group, value in found.items()}
+    return {group: Join(where, int(at_ms)) for group, (where, at_ms) in parts.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Tallies:
     """Our counters of many streams and the lanes of many edges, all at one instant.
 
@@ -260,11 +277,11 @@ def read_processes(flow: Flow, clients: Iterable[Client], now_s: float | None = 
     newest: dict[tuple[str, str], Process] = {}
     for client in clients:
         for one in live(client, Keys(flow.name)):
-            age_s = max(0.0, now - one.at_ms / 1000)
+            age_s = one.age_s(now)
             known = newest.get((one.kind, one.process))
             if known is None or age_s < known.age_s:
                 newest[one.kind, one.process] = Process(
-                    one.kind, one.process, round(age_s, 3), age_s > SILENT_AFTER_S, one.facts
+                    one.kind, one.process, round(age_s, 3), one.is_silent(now), one.facts
                 )
     return [newest[name] for name in sorted(newest)]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from hiredis import pack_command
@@ -27,7 +28,7 @@ from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import TimeoutError as LinkTimeout
 from redis.retry import Retry
 
-from dataflow.errors import OutcomeUnknown, ServerAway, ServerFull
+from dataflow.errors import OutcomeUnknown, ServerAway, ServerFull, UserError
 
 Client = redis.Redis
 
@@ -42,17 +43,29 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Client:
     Args:
         url: redis://, rediss:// or unix:// address with its password.
         timeout_s: of connecting and of waiting for any answer; keep it above every BLOCK.
+
+    Raises UserError, which shows nothing of the address but the place: it cannot be used.
     """
-    return redis.Redis.from_url(
-        url,
-        protocol=2,
-        decode_responses=False,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_keepalive=True,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 0),
-    )
+    over_tcp = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    try:
+        client = redis.Redis.from_url(
+            url,
+            protocol=2,
+            decode_responses=False,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            health_check_interval=0,
+            retry=Retry(NoBackoff(), 0),
+            **over_tcp,
+        )
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # options are only looked at when a connection is made
+    except (TypeError, ValueError):
+        raise UserError(
+            f"the address of {_place(url)} cannot be used: its port, or an option behind its `?`, is not one that "
+            "redis-py knows or has a value that cannot be used"
+        ) from None
+    return client
 
 
 def call(client: Client, *args: Any) -> Any:
@@ -127,6 +140,15 @@ def _refusal(client: Client, error: ResponseError) -> Exception:
     if isinstance(error, _NOT_NOW) or any(code in text for code in _NOT_NOW_CODES):
         return ServerAway(f"Redis at {address(client)} takes no writes just now: {text}")
     return error
+
+
+def _place(url: str) -> str:
+    """The host that an address names, as far as it can be read."""
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    return f"Redis at {host}" if host else "a Redis"
 
 
 def address(client: Client) -> str:

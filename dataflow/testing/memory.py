@@ -20,6 +20,7 @@ from typing import Any
 
 from dataflow.errors import NotDeclared, ServerFull, StreamFull
 from dataflow.flow.spec import Flow
+from dataflow.message import SINCE
 from dataflow.store.declare import DEAD_MAX_LEN, RETRY_MAX_LEN
 from dataflow.store.door import MAX_MESSAGES, Appended, KeyReused, Outgoing, Record
 from dataflow.store.hop import (
@@ -185,7 +186,7 @@ class Memory:
         for fields in letters:
             texts = dict(zip(fields[::2], fields[1::2], strict=True))
             origin = texts.get(b"_origin", b"main/" + texts[b"_dead_id"])
-            kept = without(fields, (b"_origin", b"_attempt"))
+            kept = without(fields, (b"_origin", b"_attempt", SINCE))
             retry.append([b"_attempt", b"0", b"_origin", origin, *kept], "dead", self.now_ms())
         dead.entries.clear()
         dead.counts["removed"] += len(letters)
@@ -363,7 +364,7 @@ class MemoryHop:
             parked.remove(one)
             texts = dict(zip(one.fields[::2], one.fields[1::2], strict=True))
             head = [b"_attempt", b"%d" % one.attempts, b"_origin", texts.get(b"_origin", one.origin.encode())]
-            fields = [*head, *without(one.fields, (b"_attempt", b"_origin"))]
+            fields = [*head, SINCE, texts[SINCE], *without(one.fields, (b"_attempt", b"_origin", SINCE))]
             retry.append(fields, self._group, self._memory.now_ms())
         return len(due)
 
@@ -434,6 +435,8 @@ class MemoryHop:
 
     def _park(self, entry: Entry, outcome: Park, fields: list[bytes]) -> None:
         parked = self._memory.parked.setdefault(self._parked, [])
+        if SINCE not in fields[::2]:
+            fields = [*fields, SINCE, b"%d" % self._memory.now_ms()]
         insort(parked, _Parked(outcome.due_ms, f"{entry.lane}/{entry.id.decode()}", outcome.attempts, fields))
 
     def _claim(self, to: str, wanted: Callable[[Claim], bool], count: int | None) -> tuple[list[Entry], list[Entry]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from dataflow.process import ProcessId, dies_with_parent
 from dataflow.up.last_words import last_words
 
 LOG_BYTES = 10_000_000
-"""A log that is longer is put aside as `<name>.log.1` when its child starts."""
+"""A log that is longer is put aside as `<name>.log.1`, in place of an older one."""
 
 FOLDER_VARIABLE = "DATAFLOW_UP_FOLDER"
 """Marks every process below an `up` with its data folder, so that leftovers are known for sure (leftovers.py)."""
@@ -91,6 +93,17 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
             self._popen.wait()
 
+    def bound_log(self) -> None:
+        """Put the log aside if it has grown too long; the child, which appends to it, goes on in the empty file.
+
+        What it writes just then may be lost: of the log, not of any message.
+        """
+        with suppress(OSError):  # the disk may be full; the next call tries again
+            if self.log.stat().st_size > LOG_BYTES:
+                shutil.copyfile(self.log, aside(self.log))
+                os.truncate(self.log, 0)
+                self._log_begins = 0
+
     def last_words(self) -> str:
         """What its log says about why it ended; "" if it says nothing."""
         with self.log.open("rb") as file:
@@ -101,7 +114,12 @@ class Child:
 def rotate(log: Path) -> None:
     """Put a log aside that has grown too long."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_name(log.name + ".1"))
+        log.replace(aside(log))
+
+
+def aside(log: Path) -> Path:
+    """Where a log is put that has grown too long."""
+    return log.with_name(log.name + ".1")
 
 
 def _in_child() -> Callable[[], None]:

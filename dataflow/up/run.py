@@ -18,7 +18,7 @@ from dataflow.masking import mask_urls
 from dataflow.run_file import ChildRecord, RunFile
 from dataflow.store import declare
 from dataflow.store.redis import connect
-from dataflow.up import leftovers, plan
+from dataflow.up import doors, leftovers, plan
 from dataflow.up.depths import Depths
 from dataflow.up.folder import DataFolder
 from dataflow.up.page import View
@@ -37,8 +37,8 @@ def run(flow: Flow, screen: Screen, hub_port: int | None = None) -> None:
     Order: own the folder; end what a killed `up` left; choose addresses; embedded servers; apply; rooms. On the way
     out, whatever the reason: hub, workers, sync, servers.
 
-    Raises AlreadyRunning, PortTaken, NoRedisServer, ServerAway (servers did not come up, apply did not get
-    through); everything that was started has been stopped by then.
+    Raises AlreadyRunning, PortTaken, NoRedisServer, NoKeys (a door would be open to all), ServerAway (servers did not
+    come up, apply did not get through); everything that was started has been stopped by then.
     """
     folder = DataFolder.of(flow.path)
     folder.create()
@@ -72,6 +72,7 @@ class _Run:
             return
         if not self._reached(self._applied, "the flow could not be applied"):
             return
+        doors.check(self._flow)
         self._supervisor.start(plan.rooms(self._flow, self._addresses))
         self._reached(self._noted_ready, "", within_s=math.inf)
 
@@ -106,7 +107,9 @@ class _Run:
         try:
             for name in self._flow.redis_connections:
                 with closing(connect(urls[name])) as client:
-                    declare.apply(self._flow, client, name)
+                    warnings = declare.apply(self._flow, client, name).warnings
+                for warning in warnings:
+                    self._screen.tell(f"warning: {warning}")
         except (ServerAway, OutcomeUnknown) as error:
             self._trouble = str(error)
             return False

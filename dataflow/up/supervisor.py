@@ -70,7 +70,7 @@ class Supervisor:
             self._launch(post)
 
     def tick(self) -> None:
-        """Notice what has ended, start what is due, ask those that start whether they are ready."""
+        """Notice what has ended, start what is due, ask those that start whether they are ready, keep logs short."""
         for post in self._posts:
             child = post.child
             if post.state == "stopped":
@@ -83,6 +83,8 @@ class Supervisor:
             elif post.state == "starting" and post.program.ready(child.pid):
                 post.state = "running"
                 self._tell(f"{post.program.name} is ready (pid {child.pid})")
+            if child is not None:
+                child.bound_log()
 
     def stop(self, signals: Signals, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Stop every child, the highest stage first, and wait until all have ended.

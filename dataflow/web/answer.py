@@ -9,6 +9,8 @@ from typing import Any, Final
 import msgspec
 from flask import Response, g, request
 
+from dataflow.masking import mask_urls
+
 RETRY_AFTER_S: Final = 1
 """What a caller is told to wait where nothing else is known, when it is refused for now (429, 503)."""
 
@@ -69,5 +71,11 @@ def wants_json() -> bool:
 
 def _answer(good: bool, status: int, msg: str, data: Any) -> Response:
     duration = round(time.perf_counter() - g.started, 6)
-    body = {"status": good, "msg": msg, "name": request.endpoint or "unknown", "duration": duration, "data": data}
+    body = {
+        "status": good,
+        "msg": mask_urls(msg),
+        "name": request.endpoint or "unknown",
+        "duration": duration,
+        "data": data,
+    }
     return Response(_encode(body), status, mimetype="application/json")

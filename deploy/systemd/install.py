@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,12 +39,19 @@ UNIT_FILES = sorted(
 )
 UNIT_FILES.remove(Path("sysusers.conf"))
 
-# What the installed flow has, asked of the installed program: its workers, and whether it has edges and tasks.
+# What the installed flow has, asked of the installed program: the variables that it lacks, in one line; then its units,
+# by its workers, and whether it has edges and tasks. The services' own environment is not complete before they run.
 ASK = """
 import sys
 from pathlib import Path
-from dataflow.flow.load import load
-flow = load(Path(sys.argv[1]))
+from dataflow.errors import FlowError
+from dataflow.flow.load import outline
+try:
+    found = outline(Path(sys.argv[1]))
+except FlowError as error:
+    sys.exit(str(error))
+flow = found.flow
+print(*found.unset)
 print(*(["dataflow-sync-api"] if flow.edges else []))
 print(*(["dataflow-scheduler"] if flow.scheduled else []))
 print(*(f"dataflow-worker@{name}" for name in flow.workers))
@@ -61,6 +69,14 @@ exec {as_user}{program}/bin/dataflow "$@"
 
 class Refused(Exception):
     """Something is missing on this machine or in the command line; nothing more was done."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a flow has: the services that run it, and the variables of its file that nothing sets yet."""
+
+    units: list[str]
+    unset: list[str]
 
 
 @dataclass(frozen=True)
@@ -168,12 +184,19 @@ def _user(site: Site) -> None:
 
 def _program(site: Site, source: str, python: str) -> None:
     venv = site.at(PROGRAM)
+    if venv.exists() and not site.dry and not _others_may_enter(venv):
+        site.remove(PROGRAM)  # an installer of former times made it as the umask of its shell said
+        venv.parent.chmod(0o755)
     if not (venv / "bin" / "python").exists():
         site.run(python, "-m", "venv", venv)
     with tempfile.TemporaryDirectory(prefix="dataflow-install-") as scratch:
         if Path(source).is_dir():
             source = str(_copy_of_checkout(site, Path(source), Path(scratch) / "source"))
         _pip(site, "--upgrade", source)
+
+
+def _others_may_enter(folder: Path) -> bool:
+    return all(path.stat().st_mode & 0o005 == 0o005 for path in (folder, folder.parent))
 
 
 def _copy_of_checkout(site: Site, checkout: Path, copy: Path) -> Path:
@@ -210,7 +233,7 @@ def _flow(site: Site, folder: Path) -> None:
         raise Refused(f"--flow {folder}: there is no flow.yml in that folder")
     if target.is_relative_to(folder):
         raise Refused(f"--flow {folder}: the flow is installed in that folder; name another one")
-    _units_of_the_flow(site, folder / "flow.yml")  # a flow with problems does not take the place of a good one
+    _look_at_flow(site, folder / "flow.yml")  # a flow with problems does not take the place of a good one
     site.say(f"copy {folder} to {target}")
     if site.dry:
         return
@@ -228,23 +251,49 @@ def _tell_next(site: Site) -> None:
     if not flow.exists():
         print(f"next: put flow.yml and the modules of its handlers into {flow.parent}, and run this again")
         return
-    units = ["dataflow.target", "dataflow-apply", "dataflow-hub", "dataflow-sync", *_units_of_the_flow(site, flow)]
+    found = _look_at_flow(site, flow)
+    units = ["dataflow.target", "dataflow-apply", "dataflow-hub", "dataflow-sync", *found.units]
     print(f"next: write the addresses of the servers into {site.at(ADDRESSES)}, then")
+    if found.unset:
+        print(f"  (flow.yml names variables that are not set there yet: {', '.join(found.unset)})")
     print(f"  systemctl enable {' '.join(units)}")
     print("  systemctl restart dataflow.target")
 
 
-def _units_of_the_flow(site: Site, flow: Path) -> list[str]:
+def _look_at_flow(site: Site, flow: Path) -> Found:
+    """Read a flow file as the services will, with their addresses. Raises Refused: with every problem of it."""
     if site.dry:
-        return ["dataflow-worker@NAME"]
-    addresses = {**os.environ, "DATAFLOW_REDIS_URL": "redis://127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return Found(["dataflow-worker@NAME"], [])
     done = subprocess.run(
         [site.at(PROGRAM) / "bin" / "python", "-P", "-c", ASK, flow],
-        env=addresses, capture_output=True, text=True, check=False,
+        env={**_environment(site), "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise Refused(f"{flow} has problems: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout.split()
+        raise Refused(f"{flow} has problems:\n{done.stderr.strip()}")
+    unset, _, units = done.stdout.partition("\n")
+    return Found(units.split(), unset.split())
+
+
+def _environment(site: Site) -> dict[str, str]:
+    """What the services will have: the variables of this shell are none of theirs."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL") if name in os.environ}
+    return kept | _variables(site.at(ADDRESSES))
+
+
+def _variables(path: Path) -> dict[str, str]:
+    """An environment file of systemd: NAME=value a line, in quotes or not; comments begin with # or ;."""
+    found = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        name, sign, value = line.strip().partition("=")
+        if not name or name[0] in "#;":
+            continue
+        try:
+            found[name.strip()] = "".join(shlex.split(value))
+        except ValueError as error:
+            raise Refused(f"{path}, line {number}: {name} cannot be read ({error})") from error
+        if not sign:
+            raise Refused(f"{path}, line {number}: that is not NAME='value'")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -258,6 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--uninstall", action="store_true", help="remove; keeps flow, addresses and data")
     parser.add_argument("--purge", action="store_true", help="with --uninstall: keep nothing")
     given = parser.parse_args(arguments)
+    os.umask(0o022)  # the services' user reads what is installed here; what is secret has a mode of its own
     site = Site(given.root.resolve(), given.dry_run)
     try:
         if given.purge and not given.uninstall:

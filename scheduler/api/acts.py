@@ -36,7 +36,7 @@ class Acts:
     def publish(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Schedule a task; a task of that name that is not scheduled is replaced. The flow's own keep their schedule.
 
-        Raises Refusal, ServerAway, TasksRefused.
+        Raises Refusal, AmbiguousTask, ServerAway, TasksRefused.
         """
         self._check_leads()
         task_id = fields["task_id"]
@@ -49,11 +49,11 @@ class Acts:
             self._tasks.insert(wanted, self._loop.now_text())
         else:
             self._check_allowed(Task.of(found), "publish")
-            self._tasks.set(pid, **wanted, update_time=self._loop.now_text())
+            self._tasks.set(found["_id"], **wanted, update_time=self._loop.now_text())
         return self._made_real(task_id, "running")
 
     def move(self, task_id: str, move: Move) -> dict[str, Any]:
-        """Pause, resume or delete a task. Raises Refusal, ServerAway, TasksRefused."""
+        """Pause, resume or delete a task. Raises Refusal, AmbiguousTask, ServerAway, TasksRefused."""
         self._check_leads()
         found = self._tasks.find(task_id)
         if found is None:
@@ -61,7 +61,7 @@ class Acts:
         task = Task.of(found)
         self._check_allowed(task, move)
         target = MOVES[move][1]
-        self._tasks.set(task.pid, set_to_status=target, update_time=self._loop.now_text())
+        self._tasks.set(task.key, set_to_status=target, update_time=self._loop.now_text())
         return self._made_real(task_id, target)
 
     def _check_leads(self) -> None:

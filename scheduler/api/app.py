@@ -23,7 +23,7 @@ from scheduler.api.registering import register
 from scheduler.jobs.kinds import Jobs
 from scheduler.loop import Loop
 from scheduler.machine import Move
-from scheduler.tasks import Tasks
+from scheduler.tasks import AmbiguousTask, Tasks
 
 MAX_BODY_BYTES: Final = 1 << 20
 
@@ -148,6 +148,8 @@ def _routes(views: Views) -> list[tuple[str, RouteCallable]]:
 
 def _explain(error: Exception) -> Refusal | None:
     match error:
+        case AmbiguousTask():
+            return Refusal(409, str(error))
         case ServerAway() | OutcomeUnknown():
             return Refusal(503, str(error))
         case DataflowError():

@@ -20,7 +20,9 @@ log = logging.getLogger("dataflow.scheduler")
 GOOD: Final = ("empty", "more", "stopped")
 """Ends of a run with which nothing is wrong."""
 HELD: Final = "held"
-"""Another runner is at work on the edge: this run has not been, and whether the other one is ours is not known."""
+"""Another runner is at work on the edge and moves its messages: this run moved none."""
+EXPIRED: Final = "expired"
+"""Nobody took the hint in time: this run has not been."""
 
 
 class Hints:
@@ -71,7 +73,8 @@ class EdgeJob:
         name, edges = kwargs.get("edge"), self._flow().edges
         if not isinstance(name, str) or name not in edges:
             known = ", ".join(edges) or "none"
-            raise BadJob(f"task_kwargs must name an edge of the flow ({{'edge': ...}}; it has: {known}), not {name!r}")
+            said = repr(name) if "edge" in kwargs else "nothing"
+            raise BadJob(f"task_kwargs must name an edge of the flow ({{'edge': ...}}; it has: {known}), not {said}")
         if edges[name].kind != self._kind:
             raise BadJob(f"edge {name!r} is of kind {edges[name].kind}, not {self._kind}")
 
@@ -95,4 +98,4 @@ def _outcome(found: Mapping[str, Any]) -> Outcome | None:
         return Outcome("ok")
     if status == "FAILURE":
         return Outcome("error", str(result))
-    return Outcome(HELD, "the hint was not taken in time") if status == "REVOKED" else None
+    return Outcome(EXPIRED, "the hint was not taken in time") if status == "REVOKED" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from dataflow.connections import resolve
 from dataflow.flow.shape import EDGE
 from dataflow.flow.spec import Flow
 from scheduler.jobs.edge import EdgeJob, Hints
@@ -24,7 +25,7 @@ class Jobs:
         self._flow = flow
         self._fixed: Mapping[str, Job] = {
             **{kind: EdgeJob(kind, flow, hints) for kind in EDGE.sections},
-            "make_a_request": RequestJob(lambda: flow().scheduler.allow),
+            "make_a_request": RequestJob(lambda: flow().scheduler.allow, lambda: _services(flow())),
         }
         self.types: Mapping[str, str] = {}
         """Registered jobs: name -> module:function. Replaced whole."""
@@ -46,3 +47,9 @@ class Jobs:
     def is_fixed(self, name: str) -> bool:
         """Whether a name is taken by a kind of our own."""
         return name in self._fixed
+
+
+def _services(flow: Flow) -> tuple[str, ...]:
+    """Where the flow's own HTTP services answer."""
+    found = resolve(flow)
+    return found.hub_url, found.sync_url, found.scheduler_url

@@ -7,8 +7,9 @@
 | `json` | body | none |
 | `timeout_s` | seconds for the whole call, at most 300 | 30 |
 
-A redirect is not followed. Link-local and other addresses where clouds hand out secrets are refused whatever is
-allowed, however they are written: the name is looked up once, and the connection goes to the address that was checked.
+A redirect is not followed. The flow's own hub, sync API and scheduler are sent the key of our own services, nobody else
+is. Link-local and other addresses where clouds hand out secrets are refused whatever is allowed, however they are
+written: the name is looked up once, and the connection goes to the address that was checked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from dataflow.access.own import key_headers, own_key
+from dataflow.masking import MASK, mask_url, mask_urls
 from scheduler.jobs.kind import BadJob
 from scheduler.record import Outcome
 
@@ -57,6 +60,11 @@ class Request:
     timeout_s: float
 
     @property
+    def shown(self) -> str:
+        """What is called, for people: without the secrets that its query may hold."""
+        return f"{self.method} {mask_url(self.url.geturl())}"
+
+    @property
     def host(self) -> str:
         """Name or address of the server."""
         return self.url.hostname or ""
@@ -77,12 +85,19 @@ class RequestJob:
 
     Args:
         allow: gives the allowed addresses; one of them, or what lies below it, may be called.
+        own: gives the addresses of the flow's own services, which are sent `key`.
+        key: gives the key of our own services, None if there is none. May raise UserError, the call is not made then.
     """
 
     elsewhere = False
 
-    def __init__(self, allow: Callable[[], Sequence[str]]) -> None:
-        self._allow = allow
+    def __init__(
+        self,
+        allow: Callable[[], Sequence[str]],
+        own: Callable[[], Sequence[str]] = tuple,
+        key: Callable[[], str | None] = own_key,
+    ) -> None:
+        self._allow, self._own, self._key = allow, own, key
 
     def check(self, kwargs: Mapping[str, Any]) -> None:
         """The address must be allowed, and the rest make sense."""
@@ -91,15 +106,16 @@ class RequestJob:
     def run(self, kwargs: Mapping[str, Any], tick: int, hint: str) -> Outcome:
         """Make the call. An answer of 300 or more is an error, and so is none."""
         request = request_of(kwargs, self._allow())
+        own = is_own(request.url, self._own())
+        key = self._key() if own else None
         try:
-            status, text = _call(request)
+            status, text = _call(request, key_headers(key))
         except (OSError, HTTPException, ValueError) as error:
-            return Outcome("error", f"{request.method} {request.url.geturl()}: {error or type(error).__name__}")
+            return Outcome("error", f"{request.shown}: {error or type(error).__name__}")
         facts = {"status": status, "answer": text[:SHOWN]}
         if status < 300:
             return Outcome("ok", facts=facts)
-        redirected = " (redirects are not followed)" if status < 400 else ""
-        return Outcome("error", f"{request.method} {request.url.geturl()}: status {status}{redirected}", facts)
+        return Outcome("error", f"{request.shown}: status {status}{_remark(status, own, key)}", facts)
 
 
 def request_of(kwargs: Mapping[str, Any], allow: Sequence[str]) -> Request:
@@ -122,6 +138,32 @@ def is_allowed(url: SplitResult, allow: Sequence[str]) -> bool:
     return any(_covers(urlsplit(one), url) for one in allow)
 
 
+def is_own(url: SplitResult, own: Sequence[str]) -> bool:
+    """Whether an address is at one of these services: the same scheme, host and port. Pure.
+
+    The names of loopback are one host: what listens there is this machine's.
+    """
+    return any(_place(urlsplit(one)) == _place(url) for one in own)
+
+
+def _place(url: SplitResult) -> tuple[str, str | None, int]:
+    host = "127.0.0.1" if url.hostname in ("localhost", "::1") else url.hostname
+    return url.scheme, host, url.port or _PORTS[url.scheme]
+
+
+def _remark(status: int, own: bool, key: str | None) -> str:
+    """What a person should know of a status that is an error."""
+    if status < 400:
+        return " (redirects are not followed)"
+    if status != 401:
+        return ""
+    if not own:
+        return " (keys are sent to the flow's own services only)"
+    if key is None:
+        return " (the flow has API keys: give the scheduler one, by DATAFLOW_API_KEY or DATAFLOW_API_KEY_FILE)"
+    return " (the scheduler's API key does not hold: see `dataflow key list`)"
+
+
 def _url(text: object, allow: Sequence[str]) -> SplitResult:
     try:
         url = urlsplit(text if isinstance(text, str) else "")
@@ -129,11 +171,18 @@ def _url(text: object, allow: Sequence[str]) -> SplitResult:
     except ValueError:
         url = urlsplit("")
     if url.scheme not in _PORTS or not url.hostname or "@" in url.netloc or not str(text).isprintable():
-        raise BadJob(f"url must be http:// or https:// with a host and no password, not {text!r}")
+        raise BadJob(f"url must be http:// or https:// with a host and no password, not {_without_user(repr(text))}")
     if " " in str(text) or not is_allowed(url, allow):
         known = ", ".join(allow) or "nothing"
-        raise BadJob(f"{text} may not be called; `scheduler: {{allow: [...]}}` of the flow file allows: {known}")
+        raise BadJob(
+            f"{mask_url(str(text))} may not be called; `scheduler: {{allow: [...]}}` of the flow file allows: {known}"
+        )
     return url
+
+
+def _without_user(text: str) -> str:
+    """An address that cannot be read is shown without all that may be a password, whatever characters it holds."""
+    return mask_urls(re.sub(r"://.*@", f"://{MASK}@", text, flags=re.DOTALL))
 
 
 def _covers(allowed: SplitResult, url: SplitResult) -> bool:
@@ -154,14 +203,15 @@ def _climbs(path: str) -> bool:
     return "%" in path or any(part.partition(";")[0].strip() == ".." for part in parts)
 
 
-def _call(request: Request) -> tuple[int, str]:
+def _call(request: Request, headers: Mapping[str, str]) -> tuple[int, str]:
     """Status and answer. Raises OSError, HTTPException."""
     deadline = time.monotonic() + request.timeout_s
     connection = HTTPConnection(request.host, request.port, timeout=request.timeout_s)
     connection.sock = _connected(request)
-    headers = {"Content-Type": "application/json"} if request.body is not None else {}
+    typed = {"Content-Type": "application/json"} if request.body is not None else {}
     try:
-        connection.request(request.method, request.target, request.body, {**headers, "Connection": "close"})
+        sent = {**headers, **typed, "Connection": "close"}
+        connection.request(request.method, request.target, request.body, sent)
         answer = connection.getresponse()
         return answer.status, _text(answer.read1, deadline)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -74,7 +75,9 @@ class Views:
         """Whether runs can be asked for: the flow's first Redis answers and the flow is applied there."""
         room = self._room
         room.follow()
-        workers = [one.process for one in live(room.redis, room.keys) if one.kind == "sync"]
+        now_s = time.time()
+        heard = [one for one in live(room.redis, room.keys) if one.kind == "sync"]
+        workers = [one.process for one in heard if not one.is_silent(now_s)]
         detailed = may("viewer")
         if not room.applied:
             why = f": flow {room.flow.name!r} is not applied; run `dataflow apply`" if detailed else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ WAIT_S: Final = 30.0
 """How long a request for a result waits unless it says otherwise."""
 
 _SECRET: Final = re.compile(r"pwd|passw|secret|token|api_?key|credential", re.IGNORECASE)
+
+_DIGITS: Final = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,14 @@ def address(given: Mapping[str, Any], name: str) -> str | None:
 
 
 def count(given: Mapping[str, Any], name: str) -> int | None:
-    """A whole number from 1 on, None where it is absent."""
+    """A whole number from 1 on, also as text of digits; None where it is absent."""
     value = given.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
-        raise Refusal(422, f"{name} must be a whole number from 1 to {MOST}, not {show(value)}")
-    return value
+    number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MOST:
+        raise Refusal(422, f"{name} must be a whole number from 1 to {MOST}, not {show(json.dumps(value))}")
+    return number
 
 
 def names(given: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

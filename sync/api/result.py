@@ -28,7 +28,7 @@ def as_text(run: AskedRun) -> str:
         return f"{found['state']}: {found['error']}"
     numbers = ", ".join(f"{name} {found[name]}" for name in _NUMBERS)
     line = f"{found['state']}: {numbers}, {found['seconds']:.3f} s"
-    return f"{line}: {found['error']}" if found["error"] else line
+    return f"{line}: {' '.join(found['error'].split())}" if found["error"] else line
 
 
 def _state(run: AskedRun) -> str:

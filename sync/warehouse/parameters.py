@@ -11,7 +11,10 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "
 
 
 def bind(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    """The texts of parameters. Raises UserError for a value that is neither a scalar nor a list of scalars."""
+    """The texts of parameters. The engine reads a negative zero as zero.
+
+    Raises UserError for a value that is neither a scalar nor a list of scalars.
+    """
     return {name: _text(value) for name, value in parameters.items()}
 
 

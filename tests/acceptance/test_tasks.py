@@ -79,6 +79,12 @@ def holds_for(seconds: float, project: Project, rows: int) -> bool:
     return True
 
 
+def holds(project: Project) -> list[tuple[str, str, int]]:
+    """Who holds messages, and why, as `dataflow status` tells."""
+    streams = json.loads(project.command("status", "--json").stdout)["streams"]
+    return [(hold["reader"], hold["reason"], hold["waiting"]) for stream in streams for hold in stream["holds"]]
+
+
 def test_rows_are_archived_on_schedule_and_held_by_a_pause(project: Project) -> None:
     send(project, 0, 50)
     eventually("the rows are archived", lambda: stored(project) == 50)
@@ -87,6 +93,7 @@ def test_rows_are_archived_on_schedule_and_held_by_a_pause(project: Project) -> 
     assert holds_for(5, project, 50)
     (listed,) = [one for one in task(project, "ls", "--json") if one["task_id"] == "archive"]
     assert (listed["state"], listed["wish"]) == ("paused", "paused")
+    eventually("it is told who holds the stream", lambda: holds(project) == [("archive", "task_paused", 30)])
 
     run = task(project, "run", "archive", "--json")
     assert run["facts"]["read"] == 30 and stored(project) == 80, "asked for, it runs once although it is paused"
@@ -99,6 +106,7 @@ def test_rows_are_archived_on_schedule_and_held_by_a_pause(project: Project) -> 
     task(project, "rm", "archive")
     send(project, 100, 5)
     assert holds_for(3, project, 100)
+    eventually("it is told again", lambda: holds(project) == [("archive", "task_init", 5)])
     refused = project.command("task", "pause", "archive")
     assert refused.returncode == 2 and "is init" in refused.stderr
     task(project, "resume", "archive")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.masking import mask_urls
+from dataflow.masking import mask_urls, masked
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,10 @@ from dataflow.masking import mask_urls
 )
 def test_passwords_are_hidden_and_nothing_else(shown: str, masked: str) -> None:
     assert mask_urls(shown) == masked
+
+
+def test_texts_are_masked_wherever_they_are() -> None:
+    url, hidden = "http://u:hunter2@host/", "http://u:***@host/"
+    assert masked({"url": url, "n": 1, "in": [url, {"deep": (url, None)}]}) == {
+        "url": hidden, "n": 1, "in": [hidden, {"deep": [hidden, None]}],
+    }  # fmt: skip

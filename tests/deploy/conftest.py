@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,20 @@ def install(tmp_path: Path, pip_log: Path) -> Install:
     python.write_text(PYTHON.format(checkout=ROOT, python=sys.executable, log=pip_log))
     python.chmod(0o755)
 
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str | Path, umask: int = 0o022, environ: Mapping[str, str] = os.environ
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, SYSTEMD / "install.py", "--root", tmp_path / "root", "--python", python, *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            umask=umask,
+            env=dict(environ),
+        )
 
     return run
 

@@ -83,6 +83,71 @@ def test_a_flow_with_problems_does_not_replace_a_good_one(install: Install, tmp_
     assert _tree(tmp_path / "root") == before
 
 
+SECRETIVE = """
+flow: bills
+connections:
+  main: {redis: "redis://:${REDIS_PASSWORD}@127.0.0.1:24008/0"}
+  store: {clickhouse: "clickhouse://writer:${STORE_PASSWORD}@127.0.0.1:19000/bills"}
+  tasks: {mongo: "${DATAFLOW_MONGO_URL}"}
+hub: {port: "${HUB_PORT:24100}"}
+scheduler: {machine: m999}
+streams:
+  bills.stream_in: {accepts: {task_for: bills, function_type: check}}
+edges:
+  archive: {kind: s2ch, from: bills.stream_in, to: store.bills, task: external}
+"""
+BARE = {"HOME": "/root", "PATH": "/usr/bin:/bin"}
+
+
+def _flow(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    (folder / "flow.yml").write_text(text)
+    return folder
+
+
+def test_variables_are_those_of_the_services(install: Install, tmp_path: Path) -> None:
+    flow = _flow(tmp_path / "flow", SECRETIVE)
+    done = install("--flow", flow, environ={**BARE, "REDIS_PASSWORD": "of this shell", "HUB_PORT": "no number"})
+    assert done.returncode == 0, done.stderr
+    assert "not set there yet: REDIS_PASSWORD, STORE_PASSWORD, DATAFLOW_MONGO_URL)" in done.stdout
+    assert "dataflow-sync-api dataflow-scheduler\n" in done.stdout
+    addresses = tmp_path / "root/etc/dataflow/dataflow.env"
+    addresses.write_text(
+        "# servers\n\nREDIS_PASSWORD='a%20b%23c'\nSTORE_PASSWORD=s\n; old\nDATAFLOW_MONGO_URL=\"mongodb://db/flask_aps\"\n"
+    )
+    done = install("--flow", flow, environ=BARE)
+    assert done.returncode == 0 and "not set" not in done.stdout, done.stderr
+    addresses.write_text("HUB_PORT=70000\nDATAFLOW_MONGO_URL='redis://db'\n")
+    done = install("--flow", flow, environ=BARE)
+    assert done.returncode == 1
+    assert "F108 connections.tasks.mongo" in done.stderr and "F105 hub.port" in done.stderr, "every problem is told"
+    assert "Traceback" not in done.stderr and "F012" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [("X='never closed", "X cannot be read"), ("just words", "that is not NAME='value'")]
+)
+def test_an_environment_file_that_cannot_be_read_is_told(
+    install: Install, tmp_path: Path, line: str, says: str
+) -> None:
+    install()
+    (tmp_path / "root/etc/dataflow/dataflow.env").write_text(f"A=1\n{line}\n")
+    done = install("--flow", _flow(tmp_path / "flow", SECRETIVE))
+    assert done.returncode == 1 and f"dataflow.env, line 2: {says}" in done.stderr
+
+
+def test_others_can_reach_what_it_installs_whatever_the_umask(install: Install, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for _ in range(2):
+        assert install("--flow", WATER, umask=0o077).returncode == 0
+        for path in [*(root / "opt").rglob("*"), *(root / "usr").rglob("*"), root / "opt", root / "usr"]:
+            readable = 0o005 if path.is_dir() or path.stat().st_mode & 0o100 else 0o004
+            assert path.stat().st_mode & 0o007 == readable, path
+        assert (root / "etc/dataflow/dataflow.env").stat().st_mode & 0o777 == 0o600
+        for path in (root / "opt/dataflow", root / "opt/dataflow/venv"):  # as it was once made
+            path.chmod(0o700)
+
+
 def test_the_folder_that_it_installs_to_is_refused(install: Install, tmp_path: Path) -> None:
     install("--flow", WATER)
     done = install("--flow", tmp_path / "root/opt/dataflow/flow")

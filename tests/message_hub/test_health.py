@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import pytest
 
 from dataflow import __version__
+from dataflow.store.keys import Keys
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
 from tests.message_hub.support import Hub, free_message, message
@@ -37,7 +40,23 @@ def test_ready_names_full_streams_and_their_holders_and_is_ready_all_the_same(hu
     assert data(hub, "/readyz")["full"] == []
     assert hub.post([message(n) for n in range(100)]).status_code == 202
     found = data(hub, "/readyz")
-    assert found["full"] == [{"stream": "meter.stream_in", "depth": 100, "max_len": 100, "held_by": ["score"]}]
+    (full,) = found["full"]
+    assert (full["stream"], full["depth"], full["max_len"]) == ("meter.stream_in", 100, 100)
+    assert (full["full_in_s"], full["held_by"]) == (0, ["score"])
+    (hold,) = full["holds"]
+    assert (hold["reader"], hold["reason"], hold["waiting"]) == ("score", "no_process", 100)
+    assert "dataflow worker" in hold["text"]
+
+
+def test_ready_names_a_stream_that_fills(hub: Hub) -> None:
+    note = {"at_ms": int(time.time() * 1000) - 10_000, "depths": {"meter.stream_in": 0}}
+    call(hub.redis, "LPUSH", Keys("tests").trend, json.dumps(note))
+    assert hub.post([message(n) for n in range(50)]).status_code == 202
+    found = data(hub, "/readyz")
+    assert found["full"] == []
+    (filling,) = found["filling"]
+    assert (filling["stream"], filling["holds"][0]["reader"]) == ("meter.stream_in", "score")
+    assert 8 <= filling["full_in_s"] <= 12
 
 
 def test_a_flow_that_is_not_applied_is_not_ready(hub: Hub) -> None:

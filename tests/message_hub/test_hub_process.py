@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -165,6 +166,24 @@ def test_a_heartbeat_is_seen_for_every_process(redis: Client, redis_url: str, tm
     with HubProcess(tmp_path, redis_url, workers=2) as hub:
         wait_for(lambda: len(_beating(redis)) == 2, lambda: hub.log)
         assert {one.facts["bind"] for one in _beating(redis)} == {f"127.0.0.1:{hub.port}"}
+
+
+def test_the_hub_outlives_the_folder_that_it_was_started_in(redis: Client, redis_url: str, tmp_path: Path) -> None:
+    """An upgrade of the flow puts a new folder in the place of the old one; a worker that dies then is replaced."""
+    folder = tmp_path / "flow"
+    folder.mkdir()
+    with HubProcess(folder, redis_url, workers=1) as hub:
+        wait_for(lambda: len(_beating(redis)) == 1, lambda: hub.log)
+        (former,) = _beating(redis)
+        folder.rename(tmp_path / "old")
+        shutil.copytree(tmp_path / "old", folder)
+        shutil.rmtree(tmp_path / "old")
+        assert os.readlink(f"/proc/{hub.pid}/cwd").endswith(" (deleted)")
+        os.kill(int(former.process.rpartition(".")[2]), signal.SIGKILL)
+        wait_for(lambda: {one.process for one in _beating(redis)} - {former.process}, lambda: hub.log)
+        wait_for(hub.is_ready, lambda: hub.log)
+        assert _post(hub, [message()]) == 202
+        assert hub.end(signal.SIGTERM) == 0
 
 
 def _beating(redis: Client) -> list[Any]:

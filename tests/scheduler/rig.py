@@ -144,25 +144,29 @@ class Rig:
 
     def insert(self, task_id: str = "t", **fields: Any) -> str:
         """Insert a document as a person would, with plain pymongo. Returns its pid."""
+        pid = f"{self.machine}.{task_id}"
+        self.insert_as({"_id": pid}, task_id, **fields)
+        return pid
+
+    def insert_as(self, head: dict[str, Any], task_id: str, **fields: Any) -> Any:
+        """Insert a document with this `_id`, or with none ({}), which MongoDB gives one then. Returns the `_id`."""
         import pymongo
 
-        pid = f"{self.machine}.{task_id}"
         document = {
-            "_id": pid, "machine": self.machine, "task_id": task_id, "job_name": "s2s", "set_to_status": "running",
+            **head, "machine": self.machine, "task_id": task_id, "job_name": "s2s", "set_to_status": "running",
             "interval_para": {"second": "*"}, "task_kwargs": {"edge": "move"}, **fields,
         }  # fmt: skip
         with pymongo.MongoClient[dict[str, Any]](self.mongo_url) as client:
-            client["flask_aps"]["task_table"].insert_one(document)
-        return pid
+            return client["flask_aps"]["task_table"].insert_one(document).inserted_id
 
-    def set(self, pid: str, **fields: Any) -> None:
+    def set(self, pid: Any, **fields: Any) -> None:
         """Set fields of a document as a person would."""
         import pymongo
 
         with pymongo.MongoClient[dict[str, Any]](self.mongo_url) as client:
             client["flask_aps"]["task_table"].update_one({"_id": pid}, {"$set": fields})
 
-    def delete(self, pid: str) -> None:
+    def delete(self, pid: Any) -> None:
         """Delete a document."""
         import pymongo
 

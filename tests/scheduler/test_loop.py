@@ -11,9 +11,10 @@ from dataflow.store.declare import apply
 from dataflow.store.redis import connect
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import RedisServer
-from scheduler.jobs.edge import HELD
+from scheduler.jobs.edge import EXPIRED, HELD
 from scheduler.loop import Loop
 from scheduler.record import RESEND_MS, Outcome
+from scheduler.task import Task
 from tests.scheduler.rig import Rig, eventually
 
 pytestmark = pytest.mark.integration
@@ -53,6 +54,41 @@ def test_a_wish_that_cannot_be_met_changes_nothing_and_says_why(rig: Rig, wish: 
     loop.turn()
     assert loop.states() == {} and rig.said() == "init"
     assert "set_to_status" in (rig.tasks.record(pid) or {})["why"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "running"),
+        ({"set_to_status": "init"}, "init"),
+        ({"is_enable": 0}, "disabled"),
+        ({"end_dt": "2001-01-01 00:00:00"}, "expired"),
+    ],
+)
+def test_it_tells_why_an_edge_does_not_run(rig: Rig, fields: dict[str, object], state: str) -> None:
+    rig.insert(**{"interval_para": {"hour": 3}, **fields})
+    loop = rig.loop()
+    loop.turn()
+    assert loop.edges()["move"] | {"why": ""} == {
+        "task": "t", "state": state, "why": "", "last": "", "error": "",
+    }  # fmt: skip
+    assert ("no further run" in loop.edges()["move"]["why"]) is (state == "expired")
+
+
+def test_it_tells_of_a_paused_edge_and_how_its_last_run_ended(rig: Rig) -> None:
+    pid = rig.insert()
+    rig.hints.answer = Outcome("full", "no room")
+    loop = rig.loop()
+
+    def ended() -> bool:
+        loop.turn()
+        return bool(loop.edges()["move"]["last"])
+
+    eventually("a run that ended", ended)
+    rig.set(pid, set_to_status="paused")
+    loop.turn()
+    told = loop.edges()["move"]
+    assert (told["state"], told["last"], told["error"]) == ("paused", "full", "no room")
 
 
 def test_is_enable_0_counts_as_init(rig: Rig) -> None:
@@ -128,7 +164,8 @@ def test_a_bad_edit_leaves_the_former_schedule_and_says_so(rig: Rig) -> None:
         ({"interval_para": {"second": 61}}, "61"),
         ({"interval_para": "often"}, "mapping"),
         ({"task_kwargs": {"edge": "no such"}}, "no such"),
-        ({"task_kwargs": None}, "edge"),
+        ({"task_kwargs": None}, "not nothing"),
+        ({"task_kwargs": "edge"}, "not 'edge'"),
         ({"job_name": "s2ch"}, "is of kind s2s"),
         ({"job_name": "os:system"}, "may not be jobs"),
         ({"job_name": "unheard of"}, "there is no job"),
@@ -197,12 +234,54 @@ def test_a_lost_hint_is_sent_again_for_the_same_tick(rig: Rig) -> None:
     loop = rig.loop()
     loop.turn()
     eventually("a hint", lambda: len(rig.hints.sent) == 1)
-    rig.hints.answers[rig.hints.ids[0]] = Outcome(HELD)
+    rig.hints.answers[rig.hints.ids[0]] = Outcome(EXPIRED)
     loop.turn()
     assert len(rig.hints.sent) == 1
     rig.clock.off_s = RESEND_MS / 1000
     loop.turn()
     assert rig.hints.sent[1] == rig.hints.sent[0]
+
+
+def test_a_run_that_meets_another_runner_ends_at_once(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    rig.hints.answer = Outcome(HELD)
+    loop = rig.loop()
+    loop.turn()
+    loop.runs.begin(Task.of(rig.document()), int(time.time() * 1000))
+    loop.turn()
+    record = loop.runs.of(pid)
+    assert [one.state for one in record.history] == [HELD] and not record.under_way and record.errors == 0
+
+
+def test_tasks_of_one_edge_do_not_skip_ticks_for_one_another(rig: Rig) -> None:
+    pids = [rig.insert(f"t{n}", interval_para={"second": "*/2"}) for n in range(4)]
+    rig.hints.answer = Outcome(HELD)
+    loop = rig.loop()
+    eventually("runs", lambda: bool(loop.turn()) or all(loop.runs.of(pid).runs >= 3 for pid in pids))  # type: ignore[func-returns-value]
+    assert [loop.runs.of(pid).skipped for pid in pids] == [0, 0, 0, 0]
+
+
+def test_who_asked_again_waits_for_the_run_that_the_first_hint_began(rig: Rig) -> None:
+    pid = rig.insert(interval_para={"hour": 3})
+    rig.hints.answer = None
+    loop = rig.loop()
+    loop.turn()
+    loop.runs.begin(Task.of(rig.document()), int(time.time() * 1000))
+    rig.clock.off_s = RESEND_MS / 1000
+    loop.turn()
+    rig.hints.answers[rig.hints.ids[1]] = Outcome(HELD)
+    loop.turn()
+    assert loop.runs.of(pid).under_way and len(rig.hints.sent) == 2
+
+
+def test_no_password_of_an_address_is_written_down(rig: Rig) -> None:
+    pid = rig.insert(job_name="make_a_request", task_kwargs={"url": "http://u:hunter2@127.0.0.1/"})
+    loop = rig.loop()
+    loop.turn()
+    assert "http://***@127.0.0.1/" in loop.runs.of(pid).why and "hunter2" not in str(rig.tasks.record(pid))
+    rig.set(pid, job_name="s2s", task_kwargs={"edge": "http://u:hunter2@127.0.0.1/"})
+    loop.turn()
+    assert "***" in loop.runs.of(pid).why and "hunter2" not in str(rig.tasks.record(pid))
 
 
 def test_a_hint_that_another_scheduler_lost_is_sent_again(rig: Rig) -> None:

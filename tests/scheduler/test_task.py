@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from dataflow.flow.load import loads
 from dataflow.schedule import BadSchedule
+from scheduler.jobs.kind import BadJob
 from scheduler.task import Task, documents_of
 
 FLOW = """
@@ -41,13 +43,20 @@ def test_only_zero_disables(value: object, enabled: bool) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [{}, {"_id": 5}, {"_id": "m.t", "interval_para": "5"}, {"_id": "m.t", "interval_para": None, "task_kwargs": [1]}],
+    [{}, {"_id": 5}, {"_id": "m.t", "interval_para": "5"}, {"_id": "m.t", "interval_para": None, "task_kwargs": None}],
 )
 def test_what_cannot_be_used_shows_when_it_is_used(document: dict[str, Any]) -> None:
     task = Task.of(document)
     assert task.arguments == {}
     with pytest.raises(BadSchedule, match="interval_para must be a mapping"):
         task.trigger("UTC")
+
+
+@pytest.mark.parametrize("kwargs", ["edge", [1], 5, ""])
+def test_arguments_that_are_no_object_are_shown(kwargs: object) -> None:
+    task = Task.of({"_id": "m.t", "task_kwargs": kwargs})
+    with pytest.raises(BadJob, match=f"must be an object of names and values, not {re.escape(repr(kwargs))}"):
+        assert task.arguments
 
 
 def test_another_timing_is_known_by_schedule_and_bounds_alone() -> None:

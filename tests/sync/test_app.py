@@ -17,7 +17,7 @@ from sync.app import celery_
     [
         ("redis://127.0.0.1:6379/0", {}, "redis://127.0.0.1:6379/1"),
         ("redis://:secret@host:1/", {}, "redis://:secret@host:1/1"),
-        ("rediss://user:secret@host:1/0?x=y", {}, "rediss://user:secret@host:1/1?x=y"),
+        ("rediss://user:secret@host:1/0?x=y", {}, "rediss://user:secret@host:1/1?x=y&ssl_cert_reqs=required"),
         ("unix:///run/redis.sock", {}, "redis+socket:///run/redis.sock?virtual_host=1"),
         ("redis://127.0.0.1:6379/0", {"DATAFLOW_BROKER_URL": "redis://other:1/7"}, "redis://other:1/7"),
     ],

@@ -39,6 +39,13 @@ def asked(clickhouse: ClickHouseServer, table: str, folder: Path, edge: str = "a
     return told.output
 
 
+def _elsewhere(folder: Path) -> str:
+    """The same flow with a database that nobody makes."""
+    flow = folder / "elsewhere.yml"
+    flow.write_text((folder / "flow.yml").read_text().replace("/lake", "/sea"))
+    return str(flow)
+
+
 def _sql(folder: Path, text: str) -> tuple[int, str]:
     done = command(folder, "sql", "--write", stdin=text)
     return done.returncode, done.stderr
@@ -95,6 +102,16 @@ class TestServer:
         assert told.startswith(f"dataflow: statement 2 of 3 (ALTER TABLE `default`.`{server_table}` ADD COLUMN")
         assert told.endswith(f"done before it: DROP TABLE {server_table}; not tried after it: 1\n")
 
+    @pytest.mark.acceptance
+    def test_a_database_that_is_not_there(self, own_clickhouse: ClickHouseServer, tmp_path: Path) -> None:
+        (tmp_path / "flow.yml").write_text(FLOW % (f"{own_clickhouse.writer_url}/lake", "scores"))
+        made = command(tmp_path, "ddl", "archive").stdout
+        assert "-- there is no table lake.scores\n" in made and "CREATE DATABASE IF NOT EXISTS `lake`;" in made
+        assert _sql(tmp_path, made) == (0, "")
+        counted = command(tmp_path, "sql", "--json", "SELECT count() AS n FROM scores").stdout
+        assert counted == '{"n":0}\n'
+        assert "does not let us in" in command(tmp_path, "sql", "-f", _elsewhere(tmp_path), "SELECT 1").stderr
+
     def test_an_edge_without_a_table(self, clickhouse: ClickHouseServer, tmp_path: Path) -> None:
         flow = tmp_path / "flow.yml"
         flow.write_text(FLOW % (clickhouse.url, "t"))
@@ -113,6 +130,12 @@ def test_a_newer_server_is_to_remember_blocks() -> None:
 def test_columns_that_the_edge_does_not_write_are_not_needed() -> None:
     table = Table(NAME, (Column("n", "Int64"), Column("_mid", "String")), "MergeTree", 10, NEW)
     assert needed(table, NAME, {"n": Field("int"), "x": Field("float")}, NEW, projection=["n"]) == []
+
+
+def test_columns_that_the_edge_does_not_write_are_not_made() -> None:
+    schema = {"n": Field("int"), "at": Field("datetime"), "x": Field("float")}
+    (_, made) = needed(None, NAME, schema, NEW, projection=["n"])
+    assert "(\n  `_mid` String,\n  `n` Int64\n)\n" in made and "ORDER BY (`_mid`)" in made
 
 
 def test_a_table_that_keeps_nothing_cannot_be_mended() -> None:

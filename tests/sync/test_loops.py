@@ -12,9 +12,12 @@ from dataflow.connections import resolve
 from dataflow.flow.load import loads
 from dataflow.flow.spec import Flow
 from dataflow.store.alarms import alarms
+from dataflow.store.edgeruns import edge_runs
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
+from sync.edges import run_edge
 from sync.loops import Loops
+from sync.run import GOOD
 from sync.servers import Servers
 from tests.sync.lab import NET, Lab, until
 
@@ -52,6 +55,35 @@ def test_what_comes_is_moved(running: Running) -> None:
         until(lambda: running.lab.waiting() == 0)
     running.lab.each_once()
     assert running.loops.modes() == {"move": "marker"}
+
+
+def test_how_the_last_run_ended_outlives_the_loop(running: Running) -> None:
+    lab = running.lab
+    running.keep()
+    lab.fill(5)
+    until(lambda: lab.waiting() == 0)
+    running.loops.stop()
+    last = edge_runs(lab.redis, lab.keys)["move"]
+    assert (last.state, last.error, last.mode) == ("empty", "", "marker") and last.at_ms > 0
+
+    call(lab.redis, "DEL", lab.keys.stream("b.stream_in").stream, lab.keys.stream("b.stream_in").counts)
+    call(lab.redis, "SET", lab.keys.stream("b.stream_in").stream, "not a stream")
+    lab.fill(5)
+    running.keep()
+    until(lambda: bool(edge_runs(lab.redis, lab.keys)["move"].error))
+    running.loops.stop()
+    last = edge_runs(lab.redis, lab.keys)["move"]
+    assert last.state not in GOOD and last.mode == "marker", "what is known of the target stays"
+
+
+def test_a_run_that_has_to_leave_the_edge_to_another_says_nothing_of_it(running: Running) -> None:
+    lab = running.lab
+    assert run_edge(running.lab.flow, "move", running.servers).state == "empty"
+    before = edge_runs(lab.redis, lab.keys)
+    lease = lab.lane().acquire("someone", 60_000, "line")
+    assert run_edge(running.lab.flow, "move", running.servers).state == "held"
+    assert edge_runs(lab.redis, lab.keys) == before and before["move"].state == "empty"
+    lab.lane().release(lease)
 
 
 def test_both_lanes_are_looked_after(running: Running) -> None:

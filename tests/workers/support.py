@@ -23,6 +23,7 @@ WORKER = Worker(
     batch=500,
     timeout_s=300.0,
     max_attempts=3,
+    max_retry_s=604_800.0,
     lease_s=15.0,
     batch_handler="no",
     aggregate=False,

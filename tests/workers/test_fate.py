@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from dataflow.errors import Fault, InvalidMessage
 from dataflow.handler import Reject, Retry
 from dataflow.store.hop import Dead, Park
-from workers.fate import ERROR_CHARS, BadOutput, Crashed, after_failure, backoff_s, described, named, told
+from workers.fate import (
+    ERROR_CHARS,
+    BadOutput,
+    Crashed,
+    after_failure,
+    backoff_s,
+    described,
+    failing_since_ms,
+    named,
+    told,
+)
 
 NOW_MS = 1_000_000
+NEVER = math.inf
 
 
 class Mute(Exception):
@@ -46,11 +59,11 @@ def test_back_off_doubles_up_to_a_minute(attempt: int, seconds: float) -> None:
     ],
 )
 def test_the_class_of_the_error_decides(error: BaseException, attempt: int, fate: Dead | Park) -> None:
-    assert after_failure(error, attempt, 3, NOW_MS) == fate
+    assert after_failure(error, attempt, 3, NOW_MS, 10**15) == fate
 
 
 def test_an_undecodable_message_is_dead_at_once() -> None:
-    fate = after_failure(InvalidMessage([Fault(0, "n", "wrong_type", "not an int")]), 1, 5, NOW_MS)
+    fate = after_failure(InvalidMessage([Fault(0, "n", "wrong_type", "not an int")]), 1, 5, NOW_MS, NEVER)
     assert fate == Dead("invalid", "message 0, field 'n': not an int", 1)
 
 
@@ -61,7 +74,7 @@ def test_the_last_attempt_is_kept_with_its_traceback() -> None:
     try:
         breaks()
     except ValueError as error:
-        fate = after_failure(error, 3, 3, NOW_MS)
+        fate = after_failure(error, 3, 3, NOW_MS, NEVER)
     assert isinstance(fate, Dead)
     assert (fate.reason, fate.attempts) == ("failed", 3)
     assert "in breaks" in fate.error
@@ -69,11 +82,37 @@ def test_the_last_attempt_is_kept_with_its_traceback() -> None:
 
 
 def test_one_attempt_means_dead_at_the_first_failure() -> None:
-    assert isinstance(after_failure(ValueError(), 1, 1, NOW_MS), Dead)
+    assert isinstance(after_failure(ValueError(), 1, 1, NOW_MS, NEVER), Dead)
 
 
 def test_a_retry_is_never_the_last() -> None:
-    assert after_failure(Retry(1), 99, 3, NOW_MS) == Park(NOW_MS + 1000, 98)
+    assert after_failure(Retry(1), 99, 3, NOW_MS, 10**15) == Park(NOW_MS + 1000, 98)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "until_ms", "fate"),
+    [
+        (1, NOW_MS + 5000, Park(NOW_MS + 1000, 0)),
+        (60, NOW_MS + 5000, Park(NOW_MS + 5000, 0)),
+        (1, NOW_MS + 1, Park(NOW_MS + 1, 0)),
+        (1, NOW_MS, Dead("retried_too_long", "Retry for longer than max_retry_s allows: Retry: away", 1)),
+        (0, NOW_MS - 1, Dead("retried_too_long", "Retry for longer than max_retry_s allows: Retry: away", 1)),
+    ],
+)
+def test_a_retry_is_heeded_until_its_time_is_over(after_s: float, until_ms: int, fate: Dead | Park) -> None:
+    assert after_failure(Retry(after_s, "away"), 1, 3, NOW_MS, until_ms) == fate
+
+
+def test_its_time_does_not_concern_other_errors() -> None:
+    assert after_failure(ValueError("x"), 1, 3, NOW_MS, NOW_MS - 1) == Park(NOW_MS + 1000, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "since_ms"),
+    [([], NOW_MS), ([b"n", b"1", b"_since", b"7"], 7), ([b"_since", b"x"], NOW_MS), ([b"n", b"_since"], NOW_MS)],
+)
+def test_since_when_a_message_fails(fields: list[bytes], since_ms: int) -> None:
+    assert failing_since_ms(fields, NOW_MS) == since_ms
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan")])
@@ -84,7 +123,7 @@ def test_a_retry_into_the_past_is_refused(seconds: float) -> None:
 
 @pytest.mark.parametrize("error", [Mute(), ValueError("\ud800"), ValueError("x" * 10**6), Reject("y" * 10**6)])
 def test_whatever_is_raised_can_be_written_down(error: Exception) -> None:
-    for fate in (after_failure(error, 1, 1, NOW_MS), after_failure(Reject(error), 1, 1, NOW_MS)):
+    for fate in (after_failure(error, 1, 1, NOW_MS, NEVER), after_failure(Reject(error), 1, 1, NOW_MS, NEVER)):
         assert isinstance(fate, Dead)
         assert 0 < len(fate.error.encode()) < ERROR_CHARS + 2000
     assert named(error).encode()

@@ -234,6 +234,68 @@ class TestFailed:
         rig.work(handle)
         assert at[1] - at[0] >= 0.29
 
+    def test_a_retry_for_ever_ends_among_the_dead_letters(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="max_retry_s: 0.5")
+        at: list[float] = []
+
+        def handle(message: Message) -> Message:
+            if message["n"] == 7:
+                at.append(time.monotonic())
+                raise Retry(0.1, "the service is away")
+            return same(message)
+
+        rig.put([7, 8])
+        rig.work(handle)
+        (letter,) = rig.dead()
+        assert (letter.reason, "the service is away" in letter.error, letter.fields) == (
+            "retried_too_long", True, {"n": "7"},
+        )  # fmt: skip
+        assert len(at) >= 3 and 0.49 <= at[-1] - at[0] < 5.0, "it is tried until its time is over, and then once more"
+        assert rig.out() == [8]
+
+    def test_nothing_new_is_read_while_too_much_waits_to_come_back(
+        self, make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dataflow.store.hop.MAX_COMING_BACK", 10)
+        monkeypatch.setattr("dataflow.store.hop.LOOK_S", 0.0)
+        rig = make_rig(to=[OUT], more="batch: 10")
+        tries: Counter[int] = Counter()
+
+        def never(message: Message) -> Message:
+            tries[message["n"]] += 1
+            raise Retry(0.02)
+
+        def tried_often() -> bool:
+            rig.hop().wake()
+            return tries.total() >= 150
+
+        rig.put(range(60))
+        rig.loop(PerMessage(lambda task: never(task.message), lambda: None), until(tried_often)).run()
+        assert 10 <= len(tries) <= 30, "a batch in hand and one on its way are all that is read beyond the limit"
+        rig.work(same)
+        assert sorted(rig.out()) == list(range(60))
+
+    def test_a_replayed_message_has_all_its_time_again(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="max_retry_s: 0.3")
+
+        def always(message: Message) -> Message:
+            raise Retry(0.1)
+
+        rig.put([7])
+        rig.work(always)
+        (letter,) = rig.dead()
+        rig.replay()
+        calls: list[int] = []
+
+        def twice(message: Message) -> Message:
+            calls.append(1)
+            if len(calls) < 2:
+                raise Retry(0.05)
+            return same(message)
+
+        rig.work(twice)
+        assert (rig.out(), rig.mids(), rig.dead()) == ([7], [letter.mid], [])
+
     @pytest.mark.parametrize("hours", [-1, 1])
     def test_a_wrong_clock_on_this_machine_moves_no_back_off(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch, hours: int

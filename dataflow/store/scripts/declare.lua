@@ -1,15 +1,15 @@
 -- Declare a stream: its room and its readers. What is declared already stays as it is; a reader whose group was lost
 -- is made again where it stood, never at the end of the stream.
 --
--- KEYS  1 stream  2 groups  3 counts  4 cycle
+-- KEYS  1 stream  2 groups  3 counts  4 cycle  5 joins (only where it is told later where a reader began)
 -- ARGV  1 max_len  2 '1' to make groups that are not declared yet, '0' to mend only
 --       3 keys of all streams of the cycle that it lies on, between spaces ('': it lies on none)
 --       4 workers and edges that write inside the cycle, likewise  5 '1' if an edge closes the cycle here
 --       then per group: name, start | now
 -- Gives {'OK', names that were mended ...} | {'WRONGTYPE'}
 -- `<group>.joined` is set so that the books of a new reader begin balanced: what was added and is not for it to do.
-local stream, groups, counts = KEYS[1], KEYS[2], KEYS[3]
-if not is_stream(stream) or wrong_type('hash', groups, counts, KEYS[4]) then return {'WRONGTYPE'} end
+local stream, groups, counts, joins = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
+if not is_stream(stream) or wrong_type('hash', groups, counts, KEYS[4], joins) then return {'WRONGTYPE'} end
 
 -- The id after which a lost group goes on: everything up to it is finished.
 local function resume_after(frontier)
@@ -60,6 +60,7 @@ for i = 6, #ARGV, 2 do
     elseif not existing[group] then
       create(group, '0-0', all - redis.call('XLEN', stream))
     end
+    if joins then redis.call('HSET', joins, group, (existing[group] and 'found' or join) .. ' ' .. now_ms()) end
     local info = groups_of(stream)[group]
     local after = info['last-delivered-id']
     local _, stands = standing(stream, group, after)

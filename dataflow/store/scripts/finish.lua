@@ -11,6 +11,7 @@
 --         park: due (ms), attempts
 --       and then the messages of all entries, as read_messages takes them
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
+-- A message that is parked for the first time gets a field `_since`: the time (ms).
 -- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -92,6 +93,16 @@ if n_dead > 0 then
   if full then return {'FULL', 6, full[1], full[2]} end
 end
 
+-- The fields of a message that comes back, with the time when it first had to.
+local function since_first(fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == '_since' and fields[i + 1]:match('^%d+$') then return fields end
+  end
+  fields[#fields + 1] = '_since'
+  fields[#fields + 1] = string.format('%d', now_ms())
+  return fields
+end
+
 -- From here on everything is written.
 permit(counts)
 local n_out, n_handled, n_dropped = 0, 0, 0
@@ -110,7 +121,7 @@ for i, entry in ipairs(mine) do
     redis.call('XADD', dead, '*', '_dead_reason', entry.reason, '_dead_error', entry.error, '_dead_attempts',
       entry.attempts, '_dead_lane', lane, '_dead_id', entry.id, unpack(as_kept(fields_of(stream, entry.id))))
   else
-    local message = cmsgpack.pack({lane .. '/' .. entry.id, entry.attempts, fields_of(stream, entry.id)})
+    local message = cmsgpack.pack({lane .. '/' .. entry.id, entry.attempts, since_first(fields_of(stream, entry.id))})
     redis.call('ZADD', parked, entry.due, message)
   end
 end

@@ -30,7 +30,7 @@ for i, entry in ipairs(found) do
       origin = fields[j + 1]
     elseif name == '_dead_id' then
       origin = origin or ('main/' .. fields[j + 1])
-    elseif name ~= '_attempt' and name:sub(1, 6) ~= '_dead_' then
+    elseif name ~= '_attempt' and name ~= '_since' and name:sub(1, 6) ~= '_dead_' then
       kept[#kept + 1] = name
       kept[#kept + 1] = fields[j + 1]
     end

@@ -33,43 +33,54 @@ def create_database(name: TableName) -> str:
     return f"CREATE DATABASE IF NOT EXISTS {quote(name.database)}"
 
 
-def create_table(name: TableName, schema: Schema | None, version: tuple[int, ...] = NEWEST) -> str:
+def create_table(
+    name: TableName,
+    schema: Schema | None,
+    version: tuple[int, ...] = NEWEST,
+    projection: Sequence[str] | None = None,
+) -> str:
     """The statement that makes a table for a stream: `_mid`, a column per declared field, `_extra` for all others.
+
+    With a projection (the edge's `columns:`) there are these and `_mid` alone, for nothing else is ever written.
 
     Sorted by the first datetime field that is never null, then `_mid`: time ranges are read fast, and rows that were
     born together lie together. Where the server's version knows block tokens, the table remembers blocks.
     """
-    described = ",\n".join(f"  {quote(column.name)} {column.type}" for column in wanted_columns(schema, version))
+    columns = wanted_columns(schema, version, projection)
+    described = ",\n".join(f"  {quote(column.name)} {column.type}" for column in columns)
     statement = (
         f"CREATE TABLE IF NOT EXISTS {name.quoted} (\n{described}\n)\n"
-        f"ENGINE = MergeTree\nORDER BY ({', '.join(quote(key) for key in _sorting(schema))})"
+        f"ENGINE = MergeTree\nORDER BY ({', '.join(quote(key) for key in _sorting(schema, projection))})"
     )
     if version < TOKENS_SINCE:
         return statement
     return f"{statement}\nSETTINGS non_replicated_deduplication_window = {WINDOW}"
 
 
-def wanted_columns(schema: Schema | None, version: tuple[int, ...] = NEWEST) -> tuple[Column, ...]:
+def wanted_columns(
+    schema: Schema | None, version: tuple[int, ...] = NEWEST, projection: Sequence[str] | None = None
+) -> tuple[Column, ...]:
     """The columns of such a table."""
     fields = [Column(name, _type(field, version)) for name, field in (schema or {}).items()]
-    return (Column(MID, "String"), *fields, Column(EXTRA, "String"))
+    columns = (Column(MID, "String"), *fields, Column(EXTRA, "String"))
+    return tuple(column for column in columns if column.name == MID or _chosen(column.name, projection))
 
 
-def losses(schema: Schema | None, version: tuple[int, ...]) -> list[str]:
+def losses(schema: Schema | None, version: tuple[int, ...], projection: Sequence[str] | None = None) -> list[str]:
     """What a table of this version cannot hold of a schema, one sentence per field."""
     return [
         f"field {name}: {_type(field, version)} holds whole seconds of 1970 ... 2106 only"
         for name, field in (schema or {}).items()
-        if field.type == "datetime" and version < _BEFORE["datetime"][0]
+        if field.type == "datetime" and version < _BEFORE["datetime"][0] and _chosen(name, projection)
     ]
 
 
-def differences(table: Table, schema: Schema | None) -> list[str]:
+def differences(table: Table, schema: Schema | None, projection: Sequence[str] | None = None) -> list[str]:
     """Where a table is not as `create_table` would make it, one sentence each. More columns are no difference."""
     there = {column.name: column.type for column in table.columns}
     return [
         f"column {column.name}: {there.get(column.name, 'missing')}, not {column.type}"
-        for column in wanted_columns(schema, table.version)
+        for column in wanted_columns(schema, table.version, projection)
         if there.get(column.name) != column.type
     ]
 
@@ -88,12 +99,10 @@ def needed(
         projection: the edge's `columns:`.
     """
     if table is None:
-        return [create_database(name), create_table(name, schema, version)]
+        return [create_database(name), create_table(name, schema, version, projection)]
     there = {column.name for column in table.columns}
     statements = [
-        add_column(name, column)
-        for column in wanted_columns(schema, version)
-        if column.name not in there and (projection is None or column.name in (MID, *projection))
+        add_column(name, column) for column in wanted_columns(schema, version, projection) if column.name not in there
     ]
     if version >= TOKENS_SINCE and table.keeps_rows and table.window == 0:
         statements.append(remember_blocks(name))
@@ -126,6 +135,14 @@ def _type(field: Field, version: tuple[int, ...]) -> str:
     return f"Nullable({bare})" if field.nullable else bare
 
 
-def _sorting(schema: Schema | None) -> Sequence[str]:
-    moments = [name for name, field in (schema or {}).items() if field.type == "datetime" and not field.nullable]
+def _chosen(name: str, projection: Sequence[str] | None) -> bool:
+    return projection is None or name in projection
+
+
+def _sorting(schema: Schema | None, projection: Sequence[str] | None) -> Sequence[str]:
+    moments = [
+        name
+        for name, field in (schema or {}).items()
+        if field.type == "datetime" and not field.nullable and _chosen(name, projection)
+    ]
     return [*moments[:1], MID]

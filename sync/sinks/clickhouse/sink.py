@@ -20,8 +20,9 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import NoReturn
 
-from dataflow.errors import BatchConflict, OutcomeUnknown, TargetRefused
+from dataflow.errors import BatchConflict, OutcomeUnknown, RowsRefused, TargetRefused
 from dataflow.flow.spec import Edge, Schema
 from sync.sink import Batch, Marker, Mode, Prepared, Row, Verdict
 from sync.sinks.clickhouse import ddl
@@ -42,6 +43,11 @@ _DATABASE = "SELECT name FROM system.databases WHERE name = {database:String}"
 
 _BEFORE_ANY_WRITE = frozenset({6, 16, 27, 53, 60, 62, 70, 72, 81, 115, 117, 164, 242, 252, 349, 469, 497})
 """What a table without views raises before it writes: parse, type, null, name, access, constraint, partitions."""
+
+_FOR_A_ROW = frozenset({6, 27, 38, 41, 69, 72, 131, 153, 349, 395, 469, 691})
+"""What it raises before it writes because of a value: parse, range, size, division, null, throwIf, constraint, enum.
+
+Values were typed before; what is left are constraints, and expressions of the table's own columns."""
 
 
 class ClickHouseSink:
@@ -97,7 +103,8 @@ class ClickHouseSink:
         if verdict is None:
             plan = self._opened()[1]
             typed = type_rows(rows, plan)
-            return Prepared(Verdict(refused=typed.refused, extra=plan.to_json()), typed)
+            extra = {**plan.to_json(), "window": self._opened()[0].window}
+            return Prepared(Verdict(refused=typed.refused, extra=extra), typed)
         typed = type_rows(rows, Plan.from_json(verdict.extra), verdict.skip | verdict.refused.keys())
         if typed.refused:
             raise TargetRefused(
@@ -116,12 +123,12 @@ class ClickHouseSink:
             OutcomeUnknown: send the same batch again.
         """
         typed: Typed = prepared.payload
-        table = self._recent_table()
         again = batch.resent or batch.in_doubt or batch.token == self._last_sent
+        table = self._learn() if again else self._recent_table()
         with self._backend.turn(self._name, batch.lineage, batch.epoch, batch.nonce):
             self._last_sent = batch.token
             try:
-                self._send(batch, typed, table, again)
+                self._send(batch, typed, table, again, prepared.verdict.extra.get("window"))
             except InsertFailed as error:
                 self._account_for(error, batch, prepared, again)
         return typed.size
@@ -136,17 +143,17 @@ class ClickHouseSink:
             version = self._backend.version()
             if not self._backend.rows(_DATABASE, {"database": self._name.database}):
                 self._backend.execute(ddl.create_database(self._name))
-            self._backend.execute(ddl.create_table(self._name, self._schema, version))
-            for loss in ddl.losses(self._schema, version):
+            self._backend.execute(ddl.create_table(self._name, self._schema, version, self._edge.columns))
+            for loss in ddl.losses(self._schema, version, self._edge.columns):
                 _log.warning(
                     "the server is too old for a type that the stream's schema needs",
                     extra={"edge": self._edge.name, "table": str(self._name), "loss": loss},
                 )
 
-    def _send(self, batch: Batch, typed: Typed, table: Table, again: bool) -> None:
+    def _send(self, batch: Batch, typed: Typed, table: Table, again: bool, window: int | None) -> None:
         blocks: Sequence[Block] = typed.blocks
         tokens = _tokens(batch.token, blocks)
-        if again and self._must_look(batch, table, blocks):
+        if again and self._must_look(batch, table, blocks, window):
             there = self._present(blocks)
             blocks = [block.without(there) for block in blocks]
             tokens = [_token_of_rest(token, block) for token, block in zip(tokens, blocks, strict=True)]
@@ -154,9 +161,14 @@ class ClickHouseSink:
             if block.rows:
                 self._backend.insert(Insert(self._name, block.columns, block.values, token, table.mode == "token"))
 
-    def _must_look(self, batch: Batch, table: Table, blocks: Sequence[Block]) -> bool:
-        young = self._now_ms() - batch.frozen_ms < TRUST_TOKEN_MS
-        if table.mode == "token" and young and not batch.in_doubt:
+    def _must_look(self, batch: Batch, table: Table, blocks: Sequence[Block], window: int | None) -> bool:
+        """Whether the token alone is not enough: the table may have forgotten it, or never have noted it.
+
+        Args:
+            window: how many blocks the table remembered when the batch was frozen; None if that is not known.
+        """
+        age_ms = self._now_ms() - batch.frozen_ms
+        if table.mode == "token" and age_ms < TRUST_TOKEN_MS and window == table.window and not batch.in_doubt:
             return False
         if table.mode == "none":
             return False
@@ -178,9 +190,19 @@ class ClickHouseSink:
             raise TargetRefused(f"edge {self._edge.name!r}: table {self._name} is gone ({error})") from error
         if not Plan.from_json(prepared.verdict.extra).fits(table):
             return self._reconcile(error, batch, prepared.payload, again)
-        if error.code in _BEFORE_ANY_WRITE and not table.feeds:
-            raise TargetRefused(f"edge {self._edge.name!r}: table {self._name} refuses the batch: {error}") from error
+        if error.code in _BEFORE_ANY_WRITE | _FOR_A_ROW and not table.feeds:
+            self._refuse(error, batch, prepared.payload, table)
         raise OutcomeUnknown(f"edge {self._edge.name!r}: the INSERT into {self._name} failed: {error}") from error
+
+    def _refuse(self, error: InsertFailed, batch: Batch, typed: Typed, table: Table) -> NoReturn:
+        """The table takes nothing; or it does not take some row, and the batch may be tried in parts.
+
+        What a part of it finds there already was sent under the identity of the whole, so that is looked up first.
+        """
+        text = f"edge {self._edge.name!r}: table {self._name} refuses the batch: {error}"
+        if error.code not in _FOR_A_ROW or not (table.mode == "none" or all(block.mids for block in typed.blocks)):
+            raise TargetRefused(text) from error
+        raise RowsRefused(text, [] if table.mode == "none" else self._applied(batch, typed)) from error
 
     def _reconcile(self, error: InsertFailed, batch: Batch, typed: Typed, again: bool) -> None:
         """The table was altered under a frozen batch: settle what is in it, let the rest be frozen anew."""
@@ -190,13 +212,7 @@ class ClickHouseSink:
                 f"edge {self._edge.name!r}: table {self._name} was altered while a batch was in doubt, and has no "
                 f"`_mid` to look it up by: undo the change until the batch is settled ({error})"
             ) from error
-        there = self._present(typed.blocks) if again else set()
-        applied = [
-            batch.ids[row]
-            for block in typed.blocks
-            for row, mid in zip(block.rows, block.mids, strict=False)
-            if mid in there
-        ]
+        applied = self._applied(batch, typed) if again else []
         if len(applied) < typed.size:
             raise BatchConflict(
                 f"edge {self._edge.name!r}: table {self._name} was altered since the batch was frozen",
@@ -204,12 +220,18 @@ class ClickHouseSink:
                 batch.seq,
             ) from error
 
+    def _applied(self, batch: Batch, typed: Typed) -> list[bytes]:
+        """The entries of a batch whose rows are in the table."""
+        there = self._present(typed.blocks)
+        pairs = [pair for block in typed.blocks for pair in zip(block.rows, block.mids, strict=False)]
+        return [batch.ids[row] for row, mid in pairs if mid in there]
+
     def _learn(self) -> Table:
         table = read_table(self._backend, self._name)
         if table is None:
             raise TargetRefused(
-                f"edge {self._edge.name!r}: there is no table {self._name}: set `create_table: true`, or make it:\n"
-                f"{ddl.create_table(self._name, self._schema, self._backend.version())}"
+                f"edge {self._edge.name!r}: there is no table {self._name}: set `create_table: true`, or make it "
+                f"(`dataflow ddl {self._edge.name}` prints the statements)"
             )
         self._check_mode(table)
         self._table, self._plan = table, make_plan(table, self._edge.columns)
@@ -229,7 +251,7 @@ class ClickHouseSink:
 
     def _report_differences(self) -> None:
         table, _ = self._opened()
-        for difference in ddl.differences(table, self._schema):
+        for difference in ddl.differences(table, self._schema, self._edge.columns):
             _log.warning(
                 "the table is not as the stream's schema would make it",
                 extra={"edge": self._edge.name, "table": str(self._name), "difference": difference},

@@ -47,6 +47,17 @@ def test_a_good_flow_is_one_line() -> None:
     assert (result.exit_code, result.stdout) == (0, "flow.yml: ok: flow 'small', 2 streams, 1 worker, 1 edge\n")
 
 
+def test_an_address_that_believes_anybody_is_warned_of(folder: Path) -> None:
+    url = "rediss://u:hunter2@h/0?ssl_check_hostname=false"
+    connections = f'connections: {{main: {{redis: "{url}"}}, warehouse: {{clickhouse: embedded}}}}\n'
+    (folder / "flow.yml").write_text(GOOD + connections)
+    done = run("flow.yml")
+    assert done.exit_code == 0
+    assert "warning: connection 'main' turns checks of certificates off (ssl_check_hostname=false)" in done.stderr
+    assert "hunter2" not in done.output
+    assert "warning" not in run("--json", "flow.yml").output
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_bad_flow_is_a_line_per_problem() -> None:
     result = run("bad.yml")
@@ -110,3 +121,21 @@ def test_the_commands_as_a_user_runs_them(folder: Path) -> None:
     assert "bad.yml:6:7: F101" in err
     code, out, _ = dataflow("graph")
     assert (code, out.splitlines()[0]) == (0, "flowchart LR")
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_environment_may_be_elsewhere(folder: Path) -> None:
+    servers = (
+        'connections:\n  main: {redis: "redis://:${P}@h"}\n  warehouse: {clickhouse: "${URL}"}\nhub: {port: "${Q}"}\n'
+    )
+    (folder / "flow.yml").write_text(GOOD + servers)
+    assert run().stdout.count("F012 environment variable") == 3
+    told = run("--without-environment")
+    assert (told.exit_code, told.stdout) == (
+        0,
+        "flow.yml: ok: flow 'small', 2 streams, 1 worker, 1 edge; not set here, so not checked: P, URL, Q\n",
+    )
+    (folder / "flow.yml").write_text(GOOD.replace("steps:f", "stepz:f").replace("warehouse.t", "warehose.t") + servers)
+    told = run("--without-environment")
+    assert told.exit_code == 1
+    assert [line.split()[1] for line in told.stdout.splitlines()] == ["F501", "F202"]

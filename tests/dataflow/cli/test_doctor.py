@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dataflow.store.keys import Keys
+from dataflow.store.live import beat
 from dataflow.testing.servers import ClickHouseServer, RedisServer
 from dataflow.up.ports import free_port
 from tests.acceptance.project import Project, eventually
@@ -86,6 +88,30 @@ def test_servers_that_are_away_are_findings_not_failures(tmp_path: Path) -> None
         found["redis main", "unreachable"]["level"] == found["clickhouse warehouse", "unreachable"]["level"] == "wrong"
     )
     assert "hunter2" not in str(found)
+
+
+def test_doors_on_other_machines(project: Project, own_redis: RedisServer) -> None:
+    assert project.command("apply").returncode == 0
+    found = _doctor(project, 1)
+    assert (found["hub", "unreachable"]["level"], found["sync-api", "unreachable"]["level"]) == ("wrong", "note")
+    client, port = own_redis.client(), free_port()
+    beat(client, Keys("sick"), "hub", "hub@elsewhere.7", bind="0.0.0.0:24100")
+    client.close()
+    assert _doctor(project, 1)["hub", "running"]["level"] == "ok"
+    with project.start("hub", "--port", str(port)) as hub:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            eventually("it is asked where it is", lambda: _levels(project, "--hub", url)["hub"] == "ok")
+            assert _levels(project, "--hub", f"http://127.0.0.1:{free_port()}")["hub"] == "wrong", "a beat is no answer"
+
+        finally:
+            hub.terminate()
+            hub.communicate(timeout=60)
+
+
+def _levels(project: Project, *options: str) -> dict[str, str]:
+    told = json.loads(project.command("doctor", "--json", *options).stdout)
+    return {one["subject"]: one["level"] for one in told["findings"]}
 
 
 def test_embedded_servers_that_do_not_run(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from dataflow.cli.audit import Tables
 from dataflow.store.alarms import raise_alarm
+from dataflow.store.edgeruns import note_edge_run
 from dataflow.store.hop import Dead, Drop, Out, Park
 from dataflow.store.live import beat
 from dataflow.store.redis import call
@@ -62,8 +63,11 @@ class TestApply:
 
     def test_a_reader_without_messages_is_let_go_of(self, site: Site) -> None:
         site.store.apply()
+        raise_alarm(site.client, site.store.keys, "handler", "two", "x" * 5000)
+        assert [len(alarm["text"]) for alarm in site.run("status", "--json").json["alarms"]] == [2000]
         site.change("  two: {from: a.stream_in", "  three: {from: a.stream_in")
         assert "let go of: a.stream_in/two\n" in site.run("apply").out
+        assert site.run("status", "--json").json["alarms"] == [], "nobody would take it down"
 
     def test_a_reader_of_the_flow_is_not_released(self, site: Site) -> None:
         site.store.apply()
@@ -114,13 +118,53 @@ class TestStatus:
         for word in ("flow net", "revision 1", "a.stream_in", "two", "archive", "more than half is bad"):
             assert word in page
 
+    def test_the_last_run_of_an_edge_is_told_though_no_process_is_left(self, site: Site) -> None:
+        site.store.apply()
+        redis, keys = site.client, site.store.keys
+        note_edge_run(redis, keys, "archive", "empty", "", "token")
+        note_edge_run(redis, keys, "archive", "refused", "no table at clickhouse://u:hunter2@h/", "")
+        copy, archive = site.run("status", "--json").json["edges"]
+        assert (archive["mode"], archive["state"], archive["last_run"]["state"]) == ("token", "", "refused")
+        assert copy["last_run"] == {"state": "", "error": "", "mode": "", "at_ms": 0}
+        page = " ".join(site.run("status").out.split())
+        assert "refused" in page and "hunter2" not in page
+        beat(redis, keys, "sync", "sync@h.1", edges={"archive": "empty"}, modes={})
+        assert "refused" not in site.run("status").out, "a process that lives knows better"
+
     def test_what_is_not_well_is_said(self, site: Site) -> None:
         assert "not applied, run `dataflow apply`" in site.run("status").out
         site.store.apply()
         site.change("max_len: 2000", "max_len: 3000")
         site.store.lose_group(site.store.keys.stream("b.stream_out"), "archive")
         page = site.run("status").out
-        assert "another text of the file" in page and "archive: consumer group missing" in page
+        assert "another text of the file" in page and "archive: its consumer group is gone from Redis" in page
+
+    def test_who_holds_a_stream_is_told_with_the_reason_and_what_to_do(self, site: Site) -> None:
+        site.store.apply()
+        site.put(1, 2, 3)
+        beat(site.client, site.store.keys, "worker", "two@h.2", name="two", processes=[3])
+        one, two = site.run("status", "--json").json["streams"][0]["holds"]
+        assert (one["reader"], one["reason"], one["waiting"]) == ("one", "no_process", 3)
+        assert (two["reader"], two["reason"]) == ("two", "behind")
+        assert "one: no process runs it: `dataflow worker flow.yml one` does" in site.run("status").out
+
+    def test_when_a_stream_will_be_full(self, site: Site) -> None:
+        site.store.apply()
+        note = {"at_ms": site.store.hop("one").now_ms() - 10_000, "depths": {"a.stream_in": 0}}
+        call(site.client, "LPUSH", site.store.keys.trend, json.dumps(note))
+        site.put(*range(200))
+        stream = site.run("status", "--json").json["streams"][0]
+        assert stream["growth_per_s"] == pytest.approx(20, rel=0.1)
+        assert stream["full_in_s"] == pytest.approx(90, rel=0.1)
+        assert "1 min 3" in site.run("status").out or "1 min 2" in site.run("status").out
+
+    def test_memory_and_where_readers_began(self, site: Site) -> None:
+        site.store.apply()
+        call(site.client, "CONFIG", "SET", "maxmemory", 10**9)
+        seen = site.run("status", "--json").json
+        assert (seen["memory"]["main"]["limit_bytes"], seen["memory"]["main"]["door"]) == (10**9, "open")
+        assert {r["join"]["where"] for stream in seen["streams"] for r in stream["readers"]} == {"start"}
+        assert "MiB of 954 (0%)" in site.run("status").out
 
     def test_watching_ends_with_ctrl_c(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         site.store.apply()

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.doctor import certificates, doors, machine, mongo
 from dataflow.doctor import clickhouse as server
-from dataflow.doctor import doors, machine, mongo
 from dataflow.doctor.clickhouse import TableFacts, judge_table
 from dataflow.doctor.clock import judge_clock
 from dataflow.doctor.finding import Finding
 from dataflow.flow.load import load
 from dataflow.flow.spec import Edge
+from dataflow.store.live import Live
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import ClickHouseServer
 from dataflow.up.ports import free_port
@@ -133,6 +134,32 @@ def test_a_door_that_is_not_there() -> None:
     assert found.level == "wrong" and "dataflow hub" in found.remedy
 
 
+def test_a_sync_api_that_is_not_there_is_wrong_only_where_it_is_called() -> None:
+    (found,) = doors.examine("sync-api", f"http://127.0.0.1:{free_port()}", "f")
+    assert found.level == "note" and "dataflow sync-api" in found.remedy and "--sync-api URL" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("process", "age_s", "ready", "code"),
+    [
+        ("hub@there.7", 1, True, "running"),
+        ("hub@there.7", 1, False, "not ready"),
+        ("hub@there.7", 60, True, None),
+        ("hub@here.7", 1, True, None),
+    ],
+)
+def test_a_door_on_another_machine_is_known_by_its_heartbeat(
+    process: str, age_s: int, ready: bool, code: str | None
+) -> None:
+    beats = [
+        Live("hub", process, 1_000_000 - age_s * 1000, {"ready": ready}),
+        Live("sync", "sync@there.1", 1_000_000, {}),
+    ]
+    found = doors.heard("hub", beats, host="here", now_s=1000.0)
+    assert [finding.code for finding in found] == ([code] if code else [])
+    assert all((finding.level == "ok") == ready for finding in found)
+
+
 def test_this_machine(tmp_path: Path) -> None:
     assert machine.judge_files(1024).level == "note"
     assert machine.judge_files(65536).level == machine.judge_files(resource.RLIM_INFINITY).level == "ok"
@@ -140,3 +167,10 @@ def test_this_machine(tmp_path: Path) -> None:
     assert [finding.level for finding in full] == ["wrong", "wrong"]
     assert list(machine.judge_folder(tmp_path, False, 1000, embedded=False)) == []
     assert [f.code for f in machine.examine(tmp_path / "not" / "yet", embedded=True)] == ["files", "space"]
+
+
+def test_an_address_that_believes_anybody_is_wrong() -> None:
+    (found,) = certificates.examine("redis main", "rediss://u:hunter2@h/0?ssl_cert_reqs=none")
+    assert (found.level, found.code) == ("wrong", "certificate")
+    assert "ssl_cert_reqs=none" in found.text and "hunter2" not in str(found)
+    assert certificates.examine("redis main", "rediss://u:hunter2@h/0") == []

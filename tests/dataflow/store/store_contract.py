@@ -223,9 +223,18 @@ class HopContract:
     def test_a_message_parked_twice_is_one_message(self, store: Store) -> None:
         put(store, 1)
         hop = store.hop("one")
+        since: set[bytes] = set()
+        in_hand = hop.read("c", 10, 0)
         for attempt in (1, 2, 3):
-            finish(hop, "c", hop.read("c", 10, 0), Park(PAST_MS, attempt))
+            finish(hop, "c", in_hand, Park(PAST_MS, attempt))
             assert hop.wake() == 1
+            in_hand = hop.read("c", 10, 0)
+            (back,) = in_hand
+            assert back.fields[::2] == [b"_attempt", b"_origin", b"_since", b"_mid", b"_path", b"n"]
+            since.add(back.fields[5])
+        assert len(since) == 1 and int(since.pop()) > PAST_MS
+        finish(hop, "c", in_hand, Dead("failed", "x", 3))
+        assert store.replay(IN, "one") == 1
         (back,) = hop.read("c", 10, 0)
         assert back.fields[::2] == [b"_attempt", b"_origin", b"_mid", b"_path", b"n"]
         assert drifts(store) == []

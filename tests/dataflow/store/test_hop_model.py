@@ -245,9 +245,11 @@ class Readers:
 
 
 def shown(entry: Entry) -> tuple[str, list[bytes]]:
-    """An entry without what the stores may differ in: ids."""
+    """An entry without what the stores may differ in: ids and times."""
     names, values = entry.fields[::2], entry.fields[1::2]
-    return entry.lane, [b"%b=%b" % pair for pair in zip(names, values, strict=True) if pair[0] != b"_origin"]
+    return entry.lane, [
+        b"%b=%b" % pair for pair in zip(names, values, strict=True) if pair[0] not in (b"_origin", b"_since")
+    ]
 
 
 class Picture:

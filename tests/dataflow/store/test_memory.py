@@ -9,7 +9,7 @@ import pytest
 from dataflow.errors import ServerFull
 from dataflow.store import declare
 from dataflow.store.hop import Dead, Drop, Entry, Hop, Out, Outcome, Park
-from dataflow.store.memory import DOOR_MARK, LOOK_S, EvictingServer, Gauge, check_settings, read_memory
+from dataflow.store.memory import DOOR_MARK, LOOK_S, EvictingServer, Gauge, check_at_start, check_settings, read_memory
 from dataflow.store.redis import call, connect
 from dataflow.testing.servers import RedisServer
 from tests.dataflow.store.store_contract import LONG_MS, freeze
@@ -162,6 +162,14 @@ class TestSettings:
             (warning,) = check_settings(client)
             assert "appendonly yes" in warning
             client.close()
+
+    def test_a_process_that_starts_warns_and_goes_on(self, caplog: pytest.LogCaptureFixture) -> None:
+        with RedisServer(settings={"appendonly": "no"}) as server:
+            client = connect(server.url)
+            check_at_start(client)
+            assert "has no append-only file" in caplog.text
+        check_at_start(client)  # away: whoever starts waits for it anyway
+        client.close()
 
     def test_one_as_we_start_it_is_fine(self, store: RealStore) -> None:
         assert check_settings(store.client) == []

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from dataflow.flow.load import loads
 from dataflow.store.alarms import raise_alarm
+from dataflow.store.declare import apply, undeclare
 from dataflow.store.hop import Dead, Drop, Park
 from dataflow.store.live import beat
 from dataflow.store.reading import (
     read_alarms,
+    read_joins,
     read_lanes,
     read_processes,
     read_stream,
     read_streams,
     read_tallies,
+    server_ms,
 )
 from dataflow.store.redis import call, connect
 from tests.dataflow.store.store_contract import freeze
-from tests.dataflow.store.stores import FLOW, IN, LAST, OUT, SIDE, RealStore, message, mids
+from tests.dataflow.store.stores import FLOW, IN, LAST, OUT, SIDE, TEXT, RealStore, message, mids
 
 pytestmark = pytest.mark.integration
 
@@ -158,3 +163,22 @@ def test_counters_of_many_streams(store: RealStore) -> None:
     found = read_tallies(store.client, store.keys, [IN, OUT, "unknown"], ["copy"])
     assert (found.counts[IN]["from.door"], found.counts[OUT]["from.door"], found.counts["unknown"]) == (1, 1, {})
     assert found.lanes == {"copy": ()}
+
+
+def test_where_readers_began_is_known_as_long_as_they_are_there(store: RealStore) -> None:
+    store.door().append([message(1)])
+    call(store.client, "XGROUP", "CREATE", store.keys.stream(LAST).stream, "mine", "0", "MKSTREAM")
+    edges = (
+        "edges:\n  late: {kind: s2ch, from: d.stream_in, to: warehouse.late, join: now}"
+        "\n  mine: {kind: s2ch, from: d.stream_in, to: warehouse.mine}"
+    )
+    late = loads(TEXT.replace("edges:", edges).replace(", keep: {messages: 1000}", ""), Path("flow.yml"))
+    before_ms = server_ms(store.client)
+    apply(late, store.client)
+    found = read_joins(store.client, store.keys, LAST)
+    assert {name: join.where for name, join in found.items()} == {"late": "now", "mine": "found"}
+    assert all(before_ms <= join.at_ms <= server_ms(store.client) for join in found.values())
+    apply(late, store.client)
+    assert read_joins(store.client, store.keys, LAST) == found
+    assert undeclare(store.client, store.keys, LAST, "late") == 0
+    assert set(read_joins(store.client, store.keys, LAST)) == {"mine"}

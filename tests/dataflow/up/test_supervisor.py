@@ -67,6 +67,23 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     assert leftovers.end(tmp_path, patience_s=0.5) == []
 
 
+CHATTY = (
+    "import itertools, time\nfor n in itertools.count():\n    print(f'line {n:08}', flush=True)\n    time.sleep(0.001)"
+)
+
+
+def test_the_log_of_a_child_that_runs_for_long_stays_short(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflow.up.child.LOG_BYTES", 2000)
+    bench.supervisor.start([program("a", CHATTY)])
+    log = bench.child("a").log
+    older = log.with_name("a.log.1")
+    bench.until(lambda: older.exists() and log.stat().st_size > 0)
+    first = older.read_text().splitlines()[0]
+    bench.until(lambda: older.read_text().splitlines()[:1] not in ([], [first]))
+    assert older.stat().st_size < 20_000 and log.stat().st_size < 20_000
+    assert all(line.startswith("line ") for line in older.read_text().splitlines()), "no hole where it was cut"
+
+
 def test_a_child_runs_logs_and_stops(bench: Bench) -> None:
     bench.supervisor.start([program("one", "print('hello', flush=True)\n" + OBEDIENT)])
     bench.until(lambda: bench.supervisor.ready and "hello" in bench.log("one"))

@@ -271,3 +271,10 @@ def test_a_program_that_follows_documents_beside_the_loop(door: Door) -> None:
         door.rig.set(pid, set_to_status=wish)
         door.loop.turn()
         assert follower.follow(door.rig.document()) == wish
+
+
+def test_no_password_of_an_address_comes_back(door: Door) -> None:
+    answer = door.client.publish("t", "make_a_request", {"url": "http://u:hunter2@127.0.0.1/"}, **NIGHTLY)
+    assert door.status == 422 and "***" in answer["msg"] and "hunter2" not in str(answer)
+    answer = door.client.publish("t", "s2s", {"edge": "redis://:hunter2@h/"}, **NIGHTLY)
+    assert door.status == 422 and "***" in answer["msg"] and "hunter2" not in str(answer)

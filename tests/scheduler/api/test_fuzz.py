@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -36,6 +37,17 @@ PLAUSIBLE = st.fixed_dictionaries(
     {"task_id": TEXTS | VALUES, "task_name": st.just("s2s"), "task_kwargs": st.just({"edge": "move"}) | VALUES},
     optional={"hour": VALUES, "task_type": TEXTS, "start_date": VALUES, "timezone": VALUES, "seconds": VALUES},
 )
+LIKELY = st.tuples(
+    st.just("publish_a_task"),
+    st.fixed_dictionaries(
+        {
+            "task_id": st.sampled_from(["t", "u.v", "x" * 50]), "task_name": st.just("s2s"),
+            "task_kwargs": st.just({"edge": "move"}), "task_type": st.just("cron"),
+        },
+        optional={"hour": st.sampled_from(["3", "*/5", "1-4"]) | VALUES, "second": st.integers(-5, 70) | VALUES},
+    ),
+)  # fmt: skip
+"""Requests of which many are good."""
 
 
 @pytest.fixture
@@ -45,17 +57,27 @@ def http(rig: Rig) -> FlaskClient:
     return app.test_client()
 
 
-@given(path=st.sampled_from(PATHS), body=BODIES | PLAUSIBLE)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_json_of_any_shape(rig: Rig, http: FlaskClient, path: str, body: dict[str, Any]) -> None:
-    before = rig.tasks.read()
-    answer = http.post(f"/{path}/", json=body)
-    assert answer.status_code < 500, answer.text
-    if answer.status_code != 200:
-        assert rig.tasks.read() == before
-    else:
+def test_json_of_any_shape(rig: Rig, http: FlaskClient) -> None:
+    accepted: Counter[str] = Counter()
+
+    @given(request=st.tuples(st.sampled_from(PATHS), BODIES | PLAUSIBLE) | LIKELY)
+    @settings(max_examples=150, deadline=None)
+    def send(request: tuple[str, dict[str, Any]]) -> None:
+        path, body = request
+        before = rig.tasks.read()
+        answer = http.post(f"/{path}/", json=body)
+        assert answer.status_code < 500, answer.text
+        if answer.status_code != 200:
+            assert rig.tasks.read() == before
+            return
+        accepted[path] += 1
         assert isinstance(body.get("task_id", body.get("func_name")), str)
+        if path == "publish_a_task":
+            assert rig.tasks.read() != before
         http.post("/remove_a_task/", json={"task_id": body.get("task_id", "")})
+
+    send()
+    assert accepted["publish_a_task"] > 5, accepted
 
 
 @given(path=st.sampled_from(PATHS), body=st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))

@@ -10,7 +10,7 @@ import redis
 from dataflow.broker import broker_url, queue_of
 from dataflow.errors import ServerAway
 from dataflow.testing.servers import RedisServer
-from scheduler.jobs.edge import HELD, EdgeJob, Hints
+from scheduler.jobs.edge import EXPIRED, HELD, EdgeJob, Hints
 from tests.scheduler.rig import Rig, eventually
 from tests.scheduler.worker import HintTaker
 
@@ -34,6 +34,7 @@ def test_a_hint_is_taken_and_its_outcome_found(redis_url: str) -> None:
         ('{"status": "SUCCESS", "result": {"state": "held", "error": ""}}', HELD, ""),
         ('{"status": "SUCCESS", "result": {"state": "paused", "error": "drift"}}', "paused", "drift"),
         ('{"status": "SUCCESS", "result": {"state": "undeclared"}}', "undeclared", "undeclared"),
+        ('{"status": "REVOKED", "result": null}', EXPIRED, "the hint was not taken in time"),
         ('{"status": "SUCCESS", "result": null}', "ok", ""),
         (
             '{"status": "FAILURE", "result": {"exc_type": "ValueError", "exc_message": ["no"],'
@@ -49,6 +50,18 @@ def test_every_end_is_understood(redis_url: str, meta: str, state: str, error: s
         client.set("celery-task-meta-h", meta)
     outcome = Hints(url, "q").outcome("h")
     assert outcome is not None and (outcome.state, outcome.error) == (state, error)
+
+
+def test_hints_that_nobody_takes_do_not_pile_up(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflow.hints.MOST", 3)
+    url = broker_url(redis_url, {})
+    hints = Hints(url, "pile")
+    for n in range(3):
+        hints.send("move", n, f"p{n}")
+    with pytest.raises(ServerAway, match="3 hints wait that no one takes; start `dataflow sync`"):
+        hints.send("move", 3, "p3")
+    with redis.Redis.from_url(url) as client:
+        assert client.llen("pile") == 3
 
 
 def test_no_subscription_stays_behind(redis_url: str) -> None:

@@ -7,11 +7,19 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from werkzeug.serving import make_server
 
+from dataflow.access.ring import add_key
+from dataflow.store.keys import Keys
+from dataflow.store.redis import connect
+from dataflow.up.ports import free_port
 from scheduler.jobs.kind import BadJob
-from scheduler.jobs.request import RequestJob, hands_out_secrets, request_of
+from scheduler.jobs.kinds import Jobs
+from scheduler.jobs.request import RequestJob, hands_out_secrets, is_own, request_of
+from tests.scheduler.rig import Rig
 
 ALLOW = ("http://127.0.0.1:24104/s2s", "https://api.example.org")
 
@@ -99,11 +107,13 @@ class Answers(BaseHTTPRequestHandler):
     """Answers by the path; notes what came."""
 
     seen: list[tuple[str, str, bytes]]
+    keys: list[str | None]
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         type(self).seen.append((self.command, self.path, body))
-        status = {"/ok/away": 302, "/ok/broken": 500}.get(self.path, 200)
+        type(self).keys.append(self.headers.get("Authorization"))
+        status = {"/ok/away": 302, "/ok/broken": 500, "/ok/closed": 401}.get(self.path, 200)
         self.send_response(status)
         if status == 302:
             self.send_header("Location", "/ok/elsewhere")
@@ -118,7 +128,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Answers.seen = []
+    Answers.seen, Answers.keys = [], []
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -163,3 +173,95 @@ def test_a_server_that_is_not_there_is_an_error_of_the_run() -> None:
 def test_link_local_is_refused_though_allowed() -> None:
     outcome = call("http://169.254.169.254/latest/", "http://169.254.169.254/")
     assert outcome.state == "error" and "never called" in outcome.error
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://u:hunter2@127.0.0.1:24104/s2s", "http://u:hun/ter2@127.0.0.1:24104/s2s", "http://u:hun ter2@h/",
+        "ftp://u:hunter2@h/", "http://api.example.org/?token=hunter2", "https://api.example.org.evil/?api_key=hunter2",
+    ],
+)  # fmt: skip
+def test_a_refusal_does_not_show_a_password(url: str) -> None:
+    with pytest.raises(BadJob) as refused:
+        request_of({"url": url}, ALLOW)
+    assert "hunter2" not in str(refused.value) and "ter2" not in str(refused.value) and "***" in str(refused.value)
+
+
+def test_a_failed_call_does_not_show_a_token() -> None:
+    assert "hunter2" not in call("http://127.0.0.1:1/?token=hunter2", "http://127.0.0.1:1/").error
+
+
+# -- the key of the flow's own services
+
+OWN = ("http://127.0.0.1:24104", "http://hub.example.org:24100")
+KEY = f"dfk_{'0' * 12}_{'a' * 43}"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:24104/s2s/", "http://localhost:24104/", "http://HUB.example.org:24100/x"]
+)
+def test_what_is_our_own(url: str) -> None:
+    assert is_own(urlsplit(url), OWN)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:24105/", "https://127.0.0.1:24104/", "http://127.0.0.2:24104/", "http://127.0.0.1/",
+        "http://hub.example.org:24104/", "http://hub.example.org.evil.example:24100/", "http://10.0.0.1:24104/",
+    ],
+)  # fmt: skip
+def test_what_is_not(url: str) -> None:
+    assert not is_own(urlsplit(url), OWN)
+
+
+def keyed(url: str, own: str, key: str | None = KEY) -> Any:
+    return RequestJob(lambda: [url], lambda: [own], lambda: key).run({"url": url}, 0, "")
+
+
+@pytest.mark.integration
+def test_our_own_service_is_sent_the_key_and_nobody_else(server: str) -> None:
+    assert keyed(server, server.removesuffix("/ok")).state == "ok"
+    assert keyed(server, "http://127.0.0.1:24104").state == "ok"
+    assert Answers.keys == [f"Bearer {KEY}", None]
+
+
+@pytest.mark.integration
+def test_no_key_goes_where_our_own_service_redirects_to(server: str) -> None:
+    assert "not followed" in keyed(f"{server}/away", server).error
+    assert Answers.keys == [f"Bearer {KEY}"]
+
+
+@pytest.mark.integration
+def test_who_is_not_let_in_learns_what_to_do(server: str) -> None:
+    assert "own services only" in keyed(f"{server}/closed", "http://127.0.0.1:24104").error
+    assert "DATAFLOW_API_KEY" in keyed(f"{server}/closed", server, None).error
+    assert "does not hold" in keyed(f"{server}/closed", server).error
+
+
+@pytest.mark.integration
+def test_a_task_may_call_the_flows_own_api_once_the_flow_has_keys(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect(rig.redis_url) as redis:
+        _, token = add_key(redis, Keys("f"), "tasks", ("operate",))
+    port = free_port()
+    own = f"http://127.0.0.1:{port}"
+    text = rig.path.read_text().replace("timezone: UTC", f'timezone: UTC, port: {port}, allow: ["{own}"]')
+    rig.path.write_text(text)
+    _, app = rig.app()
+    monkeypatch.setattr("werkzeug.serving.WSGIRequestHandler.log", lambda *_: None)
+    server = make_server("127.0.0.1", port, app)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    job = Jobs(lambda: rig.flow, rig.hints).find("make_a_request")
+    try:
+        monkeypatch.delenv("DATAFLOW_API_KEY", raising=False)
+        assert "status 401 (the flow has API keys" in job.run({"url": f"{own}/get_jobs"}, 0, "").error  # type: ignore[union-attr]
+        monkeypatch.setenv("DATAFLOW_API_KEY", token.text)
+        outcome = job.run({"url": f"{own}/get_jobs"}, 0, "")
+        assert outcome is not None and (outcome.state, outcome.facts["status"]) == ("ok", 200)
+        assert token.text not in str(outcome)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

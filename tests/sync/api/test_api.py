@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflow.broker import broker_url
+from dataflow.store.live import SILENT_AFTER_S, beat
 from dataflow.store.redis import call, connect
 from dataflow.store.runs import AskedRuns
 from sync.api import runs
@@ -86,6 +87,9 @@ def test_what_went_wrong_is_part_of_the_result(http: FlaskClient, asked: AskedRu
     run = http.post("/s2s/", json=body_s2s()).text
     asked.end(run, outcome(state="paused", error="x" * 5000))
     assert http.get(f"/get_result/{run}").text.endswith("s: " + "x" * 2000)
+    run = http.post("/s2s/", json=body_s2s()).text
+    asked.end(run, outcome(state="refused", error="one\n  two\nthree"))
+    assert http.get(f"/get_result/{run}").text.endswith("s: one two three")
 
 
 def test_an_id_that_was_never_given_out_is_a_404(http: FlaskClient) -> None:
@@ -156,6 +160,13 @@ def test_a_flow_that_is_not_applied_is_not_ready(http: FlaskClient, site: Site) 
     call(site.near, "DEL", site.keys.applied)
     answer = http.get("/readyz")
     assert answer.status_code == 503 and "dataflow apply" in answer.get_json()["msg"]
+
+
+def test_readiness_names_the_sync_processes_that_live_and_no_dead_one(http: FlaskClient, site: Site) -> None:
+    beat(site.near, site.keys, "sync", "sync@here.1")
+    silent_ms = int((time.time() - SILENT_AFTER_S - 1) * 1000)
+    call(site.near, "HSET", site.keys.live, "sync:sync@here.2", f'{{"at_ms": {silent_ms}}}')
+    assert http.get("/readyz").get_json()["data"] == {"sync": ["sync@here.1"]}
 
 
 def test_it_follows_a_flow_that_is_applied_anew(http: FlaskClient, site: Site) -> None:

@@ -86,8 +86,8 @@ def test_a_hash_is_an_alias_too(flow: Flow) -> None:
         ({"target_stream": "nothing.stream_in"}, ("from that stream there are: onward",)),
         ({"target_q_max_len": 5}, ("target_q_max_len is 5", "100000")),
         ({"max_exec_cnt": 0}, ("max_exec_cnt", "from 1")),
-        ({"max_exec_cnt": True}, ("max_exec_cnt", "True")),
-        ({"max_exec_cnt": "10"}, ("max_exec_cnt",)),
+        ({"max_exec_cnt": True}, ("max_exec_cnt", "not true")),
+        ({"max_exec_cnt": "10.0"}, ("max_exec_cnt", 'not "10.0"')),
         ({"source_read_batch_num": -1}, ("source_read_batch_num",)),
         ({"source_stream": ["a"]}, ("source_stream must be text",)),
         ({"soruce_stream": "x"}, ("soruce_stream",)),
@@ -108,6 +108,10 @@ def test_what_does_not_match_is_refused_and_told_why(flow: Flow, more: dict[str,
     [
         ({"target_ch_host": "10.0.0.9"}, ("10.0.0.9:19000", "'store'", "aliases")),
         ({"target_ch_port": 19001}, ("172.17.0.1:19001",)),
+        ({"target_ch_port": "19001"}, ("172.17.0.1:19001",)),
+        ({"target_ch_port": "19000x"}, ("target_ch_port must be a whole number", 'not "19000x"')),
+        ({"target_ch_port": "-1"}, ('not "-1"',)),
+        ({"target_ch_port": True}, ("not true",)),
         ({"target_ch_host": None}, ("target_ch_port without target_ch_host",)),
         ({"target_ch_host": "::1"}, ("[::1]:19000",)),
         ({"target_ch_database": "other"}, ("target_ch_database is 'other'", "'bills_db'")),
@@ -130,6 +134,7 @@ def test_what_does_not_match_a_table_is_refused(flow: Flow, more: dict[str, Any]
 def test_the_servers_own_address_and_the_order_of_columns_do_not_matter(flow: Flow) -> None:
     given = s2ch(target_ch_host="store", target_ch_port=9000, target_ch_insert_cols=["name", "id", "_mid"])
     assert chosen(flow, "s2ch", given).edge.name == "archive"
+    assert chosen(flow, "s2ch", s2ch(target_ch_port="19000", max_exec_cnt="3")).bounds.max_batches == 3
 
 
 def test_columns_of_an_edge_that_states_none_must_be_fields_of_the_stream(flow: Flow) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,8 @@ from dataflow.store.redis import connect as redis_client
 from dataflow.testing.servers import ClickHouseServer
 from dataflow.warehouse import connect
 from dataflow.whereabouts import find
+from sync.room import Room
+from sync.runner import never
 from tests.sync.lab import until
 from tests.sync.sinks.clickhouse.cutter import Cutter, Point
 from tests.sync.sinks.clickhouse.tcp_lab import TcpLab, labs
@@ -138,6 +142,19 @@ edges:
 """
 
 
+def test_a_missing_table_is_told_in_one_line(
+    redis_url: str, clickhouse: ClickHouseServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flow = tmp_path / "flow.yml"
+    flow.write_text(COMMANDS.replace(", create_table: true", "") % (redis_url, clickhouse.writer_url, "scores"))
+    assert command(["apply", str(flow)]) == 0
+    capfd.readouterr()
+    assert command(["run", str(flow), "archive"]) == 1
+    told = capfd.readouterr().err
+    assert told.count("edge 'archive': ") == 1 and told.count("\n") == 1
+    assert "there is no table lake.scores: set `create_table: true`" in told
+
+
 def test_the_commands_on_a_server(
     redis_url: str, own_clickhouse: ClickHouseServer, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -172,3 +189,48 @@ def test_the_commands_on_a_server(
         said = b"".join(capfdbinary.readouterr())
         assert b"does not answer" in said
         assert b"w/rd" not in said and b"w%2Frd" not in said
+
+
+def test_status_tells_how_the_last_run_of_a_scheduled_edge_ended(
+    redis_url: str, own_clickhouse: ClickHouseServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked for by a schedule (in the sync room) and by hand, with no process left that could tell."""
+    path = tmp_path / "flow.yml"
+    text = COMMANDS % (redis_url, own_clickhouse.writer_url, "scores")
+    path.write_text(text.replace("create_table: true", "task: external"))
+    flow = load(path)
+    assert command(["apply", str(path)]) == 0
+    table = connect(own_clickhouse.url + "/lake")
+    connect(own_clickhouse.url).query("CREATE DATABASE IF NOT EXISTS lake", write=True)
+
+    def archive() -> dict[str, Any]:
+        capsys.readouterr()
+        assert command(["status", str(path), "--json"]) == 0
+        (edge,) = json.loads(capsys.readouterr().out)["edges"]
+        return dict(edge)
+
+    def run_in_room(n: int) -> None:
+        with closing(redis_client(redis_url)) as client, closing(Room(path)) as room:
+            codec = Codec(flow.streams["a.stream_out"].schema)
+            row = meta(f"m{n}", "hub@1") + codec.encode({"n": n, "ok": True, "at": datetime.now(UTC)})
+            Door(client, Keys(flow.name)).append([Outgoing("a.stream_out", row)])
+            room.run("archive", max_batches=None, stop=never)
+
+    assert (archive()["mode"], archive()["state"]) == ("", "")
+    columns = "_mid String, n Int64, ok Nullable(UInt8), at DateTime"
+    table.query(f"CREATE TABLE scores ({columns}) ENGINE = MergeTree() ORDER BY n", write=True)
+    run_in_room(1)
+    assert (archive()["mode"], archive()["state"], archive()["last_run"]["error"]) == ("readback", "empty", "")
+
+    table.query("DROP TABLE scores", write=True)
+    run_in_room(2)
+    found = archive()
+    assert (
+        found["mode"] == "readback" and found["state"] not in ("empty", "") and "scores" in found["last_run"]["error"]
+    )
+    command(["status", str(path)])
+    assert "its last run" in " ".join(capsys.readouterr().out.split())
+
+    table.query(f"CREATE TABLE scores ({columns}) ENGINE = MergeTree() ORDER BY n", write=True)
+    assert command(["run", str(path), "archive"]) == 0
+    assert (archive()["state"], archive()["last_run"]["error"], archive()["written"]) == ("empty", "", 2)

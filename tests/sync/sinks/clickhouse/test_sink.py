@@ -68,7 +68,7 @@ class TestTables:
             opened(schema={"flow": Field("float")})
         assert f"edge 'archive': there is no table default.{table}" in str(refused.value)
         assert "create_table: true" in str(refused.value)
-        assert "CREATE TABLE IF NOT EXISTS" in str(refused.value)
+        assert "`dataflow ddl archive`" in str(refused.value) and "\n" not in str(refused.value)
 
     def test_create_table_makes_it_once(self, opened: Open, stored: Any) -> None:
         for seq in (1, 2):
@@ -451,4 +451,5 @@ def test_a_verdict_is_small_and_plain(opened: Open, execute: Execute) -> None:
     assert json.loads(verdict.to_json())["extra"] == {
         "columns": [["_mid", "String", 0], ["n", "UInt8", 1]],
         "rest": "refuse",
+        "window": 100,
     }
