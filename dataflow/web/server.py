@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from dataflow.process import dies_with_parent
+from dataflow.web.patience import PatientWorker
 
 GRACE_S: Final = 20
 """How long requests in hand may take after SIGTERM."""
@@ -63,7 +64,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "bind": bind,
             "workers": processes,
             "threads": threads,
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
             "post_worker_init": lambda worker: end_with_parent(),
             "worker_exit": lambda server, worker: self._leave(),
             "control_socket_disable": True,

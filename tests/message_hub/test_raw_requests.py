@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,6 +15,7 @@ from dataflow.store.declare import apply
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call, connect
 from dataflow.testing.servers import RedisServer
+from dataflow.web.patience import IDLE_S
 from tests.message_hub.support import HubProcess, message
 
 pytestmark = pytest.mark.acceptance
@@ -52,6 +55,9 @@ TAKEN = {
     "options": b"OPTIONS /message_hub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "head": b"HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
 }
+
+
+HALF = {"head": b"GET /livez HTTP/1.1\r\nHost: x\r\nX-A: ", "body": POST + b"Content-Length: 9\r\n\r\n["}
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +101,25 @@ def test_it_is_refused_and_nothing_stored(hub: HubProcess, redis: Client, name: 
 def test_it_is_answered(hub: HubProcess, name: str) -> None:
     assert status(hub, TAKEN[name]) == 200
     assert "a request failed" not in hub.log
+
+
+@pytest.mark.parametrize("kind", HALF)
+def test_clients_that_are_gone_in_the_middle_of_a_request_do_not_stop_it(
+    hub: HubProcess, redis: Client, kind: str
+) -> None:
+    with ExitStack() as open_:
+        for _ in range(2):  # as many as it has threads
+            link = open_.enter_context(socket.create_connection(("127.0.0.1", hub.port), timeout=20))
+            link.sendall(HALF[kind])
+        deadline = time.monotonic() + 3 * IDLE_S
+        while not answers(hub):
+            assert time.monotonic() < deadline, "they hold it still"
+    assert call(redis, "XLEN", Keys("tests").stream("meter.stream_in").stream) == 0
+
+
+def answers(hub: HubProcess) -> bool:
+    """Whether the hub has a thread left."""
+    try:
+        return status(hub, GET % b"/livez") == 200
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,69 @@
+"""A gunicorn worker that does not wait for ever for the rest of a request.
+
+gunicorn's threads read a request with no limit of time: as many clients as there are threads, each gone in the middle
+of a request, would stop a service for good. Here a client that sends nothing for `IDLE_S`, or needs more than
+`REQUEST_S` for one request, is taken for one that has hung up. A request that broke off is refused by its view, and
+nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any, Final
+
+from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.gthread import ThreadWorker
+
+IDLE_S: Final = 10.0
+"""How long a request may stand still on its way."""
+REQUEST_S: Final = 120.0
+"""How long it may be on its way, head and body."""
+
+
+class PatientUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
+    """Reads a connection; where the client takes too long it tells what it would if the client had hung up."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self._until = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """A request begins."""
+        self._until = time.monotonic() + REQUEST_S
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """The next bytes; none at the end."""
+        left_s = min(IDLE_S, self._until - time.monotonic())
+        if left_s <= 0:
+            return b""
+        self.sock.settimeout(left_s)
+        try:
+            return bytes(super().chunk(size_hint))
+        except TimeoutError:
+            self._until = 0.0
+            return b""
+        finally:
+            self.sock.settimeout(None)
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's worker with threads, whose connections are read by a PatientUnreader."""
+
+    def handle(self, conn: Any) -> Any:
+        """Called in a thread: answer the next request of a connection."""
+        if conn.initialized:
+            conn.parser.unreader.begin()
+        else:
+            conn.init = _patiently(conn, conn.init)
+        return super().handle(conn)
+
+
+def _patiently(conn: Any, init: Any) -> Any:
+    def begin() -> None:
+        if not conn.initialized:
+            init()
+            conn.parser.unreader = PatientUnreader(conn.sock)
+
+    return begin
