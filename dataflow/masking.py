@@ -13,6 +13,14 @@ _CREDENTIALS = re.compile(r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/@:]*:)[^\s
 _SECRET_PARAMETER = re.compile(r"(?P<head>[?&;]\w*(?:password|passwd|pwd|secret|token|key)=)[^\s&;]+", re.IGNORECASE)
 
 
+_SECRET_NAME = re.compile(r"pwd|passw|secret|token|api_?key|credential", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name is likely to hold a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def mask_url(url: str) -> str:
     """An address without its password: `redis://:hunter2@host/0` becomes `redis://:***@host/0`."""
     return mask_urls(url)

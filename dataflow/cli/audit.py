@@ -64,6 +64,7 @@ def audit(flow_path: Path, problems: bool, rebase: bool, yes: bool, as_json: boo
             _confirm(found, yes)
             who = f"{getpass.getuser()}@{socket.gethostname()}"
             corrected = rebase_flow(site.flow, site.clients, tables, who, collections)
+            site.note("audit rebase", site.flow.name, corrections=len(corrected), by=sum(one.by for one in corrected))
             found = audit_flow(site.flow, site.clients, tables, collections)
         former = [one for client in site.clients.values() for one in history(site.flow, client)]
     chosen = [finding for finding in found if not (problems and finding.state == "ok")]

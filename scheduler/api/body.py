@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dataflow.faults import show
+from dataflow.masking import is_secret_name
 from dataflow.schedule import BOUNDS, CRON_FIELDS, INTERVAL_FIELDS
 from dataflow.web.answer import Refusal
 
 MAX_ID: Final = 200
+MAX_DEPTH: Final = 20
+"""How deep the arguments of a task may be nested."""
 
 _FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "cron": CRON_FIELDS,
@@ -40,6 +44,8 @@ def document_of(body: Mapping[str, Any]) -> dict[str, Any]:
     kwargs = given.get("task_kwargs", {})
     if not isinstance(kwargs, dict):
         raise Refusal(422, "task_kwargs must be an object")
+    _check_storable(kwargs, "task_kwargs", MAX_DEPTH)
+    _refuse_secrets(given["task_name"], kwargs)
     return {
         "task_id": task_id_of(given),
         "job_name": given["task_name"],
@@ -49,6 +55,35 @@ def document_of(body: Mapping[str, Any]) -> dict[str, Any]:
         "task_kwargs": kwargs,
         **({"description": str(given["description"])} if "description" in given else {}),
     }
+
+
+def _refuse_secrets(job: str, kwargs: Mapping[str, Any]) -> None:
+    """Edges need no secrets of a document, which is shown to whoever may look at tasks."""
+    if job == "make_a_request" or ":" in job:
+        return
+    for name in kwargs:
+        if is_secret_name(name):
+            why = "is a secret, and none is taken by HTTP: the flow file's connection has it. Leave it out"
+            raise Refusal(422, f"{show(name)} {why}")
+
+
+def _check_storable(value: Any, where: str, depth: int) -> None:
+    """Refuse what no document can hold."""
+    if depth == 0:
+        raise Refusal(422, f"{where} is nested more than {MAX_DEPTH} deep")
+    match value:
+        case bool():
+            pass
+        case int() if not -(2**63) <= value < 2**63:
+            raise Refusal(422, f"{where} is a number beyond 64 bits")
+        case dict():
+            for name, inner in value.items():
+                if "\0" in name:
+                    raise Refusal(422, f"a name in {where} holds a zero byte")
+                _check_storable(inner, f"{where}.{show(name)}", depth - 1)
+        case list():
+            for inner in value:
+                _check_storable(inner, where, depth - 1)
 
 
 def _schedule(form: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,9 @@ _CLOUDS: Final = frozenset(
 )
 """Where clouds answer that is not link-local: AWS and Google over IPv6, Alibaba, Azure, Oracle."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_TRANSLATED: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")
+_ISATAP: Final = 0x0000_5EFE
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 _PACKED: Final = 3
 """How often a path may be packed (%252e for %2e for .) before it is refused unread."""
@@ -247,10 +250,12 @@ def hands_out_secrets(address: str) -> bool:
 
 
 def _inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """The addresses of IPv4 that one of IPv6 may stand for: mapped, compatible, 6to4, Teredo, NAT64."""
+    """The addresses of IPv4 that one of IPv6 may stand for: mapped, compatible, 6to4, Teredo, ISATAP, NAT64."""
     if not isinstance(address, ipaddress.IPv6Address):
         return []
     last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    found += [last] if address in _NAT64 or address in _COMPATIBLE else []
+    holders = (_NAT64, _LOCAL_NAT64, _TRANSLATED, _COMPATIBLE)
+    isatap = (int(address) >> 32) & 0xFCFF_FFFF == _ISATAP
+    found += [last] if isatap or any(address in one for one in holders) else []
     return [one for one in found if one is not None]

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dataflow.faults import show
+from dataflow.masking import is_secret_name
 from dataflow.web.answer import Refusal
 
 MOST: Final = 1_000_000_000
 MAX_WAIT_S: Final = 60.0
 WAIT_S: Final = 30.0
 """How long a request for a result waits unless it says otherwise."""
-
-_SECRET: Final = re.compile(r"pwd|passw|secret|token|api_?key|credential", re.IGNORECASE)
 
 _DIGITS: Final = re.compile(r"[0-9]{1,10}")
 
@@ -100,7 +99,7 @@ def wait_s(written: str | None) -> float:
 
 def _refuse_secrets(given: Mapping[str, Any]) -> None:
     for name in given:
-        if _SECRET.search(name):
+        if is_secret_name(name):
             raise Refusal(
                 422,
                 f"{show(name)} is a secret, and none is taken by HTTP: the flow file's connection has it. Leave it out",

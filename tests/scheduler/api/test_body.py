@@ -46,6 +46,9 @@ def test_each_type_has_its_fields(body: dict[str, Any], schedule: dict[str, Any]
         ({"task_name": None}, "task_name"),
         ({"task_type": "hourly"}, "hourly"),
         ({"task_kwargs": [1]}, "task_kwargs"),
+        ({"task_kwargs": {"json": {"n": 2**63}}}, "64 bits"),
+        ({"task_kwargs": {"json": {"a\0b": 1}}}, "zero byte"),
+        ({"task_kwargs": {"edge": "arch", "target_ch_pwd": "hunter2"}}, "target_ch_pwd is a secret"),
         ({"minutes": 5}, "minutes"),
         ({"func_body": "import os"}, "func_body"),
     ],
@@ -53,6 +56,14 @@ def test_each_type_has_its_fields(body: dict[str, Any], schedule: dict[str, Any]
 def test_what_does_not_fit_is_refused(change: dict[str, Any], says: str) -> None:
     with pytest.raises(Refusal, match=says):
         document_of({**PUBLISH, **change})
+
+
+def test_arguments_are_not_nested_for_ever() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(30):
+        deep = {"json": deep}
+    with pytest.raises(Refusal, match="deep"):
+        document_of({**PUBLISH, "task_kwargs": deep})
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b'"x"', b"\xff", b"[" * 100_000])

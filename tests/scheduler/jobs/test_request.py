@@ -82,7 +82,7 @@ def test_a_body_makes_it_a_post() -> None:
     [
         "169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254", "::169.254.169.254",
         "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fd00:ec2::254", "100.100.100.200", "::ffff:100.100.100.200",
-        "168.63.129.16", "192.0.0.192",
+        "168.63.129.16", "192.0.0.192", "64:ff9b:1::a9fe:a9fe", "::ffff:0:169.254.169.254", "2001:db8::5efe:a9fe:a9fe",
     ],
 )  # fmt: skip
 def test_addresses_that_hand_out_secrets_are_known(address: str) -> None:
