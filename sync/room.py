@@ -98,7 +98,7 @@ class Room:
             log.debug("cannot look for a new revision of the flow: %s", error)
         for _ in range(HELD_TRIES):
             run = run_edge(self._flow, name, self.servers, max_batches=max_batches, batch=batch, stop=stop)
-            if run.state != "held" or stop():
+            if run.state != "held" or run.batches or stop():
                 break
             time.sleep(HELD_S)
         return run
