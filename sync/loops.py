@@ -80,7 +80,8 @@ class _LaneLoop:
 
     def _note(self, run: Run) -> None:
         """Note how the stream's run ended, where that is news."""
-        if self._lane != "main" or run.state == "held":
+        unanswered = run.state in ("away", "unknown")
+        if self._lane != "main" or run.state == "held" or (unanswered and self._stop.is_set()):
             return
         news = "" if run.state in GOOD else run.state, run.error, run.mode
         if news != self._noted and note(self._flow, self._edge, self._servers, run):
@@ -145,7 +146,12 @@ class EdgeLoop:
 
     def _turn(self) -> float:
         try:
-            return min([lane.turn() for lane in self._lanes])
+            pauses = []
+            for lane in self._lanes:
+                pauses.append(lane.turn())
+                if self._stop.is_set():
+                    break
+            return min(pauses)
         except Exception:
             log.exception("edge %s: an error that nobody expected", self._edge.name)
             return RETRY_S[1]

@@ -128,7 +128,7 @@ class Loop:
         from below reaches the readers above.
         """
         self._settled()
-        if not outcomes:
+        if not outcomes or self._patience.given_up:
             return
         self._settling = _Settling(list(outcomes), together)
         if self.intake.under_load and not together and not self._begun:
@@ -164,7 +164,8 @@ class Loop:
         """Fill the hand. What is being settled is pending for us too: nothing else may be asked before it is done."""
         if not self.intake.reads_ahead:
             self._settled()
-        self.intake.fetch()
+        if not self._patience.given_up:
+            self.intake.fetch()
 
     def _finish(self, left: list[tuple[Entry, Outcome]], together: bool) -> Finished:
         """Finish all that is left. Where a target has room for a part, finish that before StreamFull is raised."""
