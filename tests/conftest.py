@@ -25,6 +25,7 @@ from hypothesis import settings
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import NO_CLICKHOUSE, ClickHouseServer, RedisServer, clickhouse_binary, in_ci
 from dataflow.up import redis_server as program
+from tests.redis_users.plugin import Suite
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("unhurried", deadline=None)
@@ -33,6 +34,31 @@ settings.load_profile("unhurried")
 
 def _name(binary: Path) -> str:
     return "redis-" + ".".join(map(str, program.version(binary)))
+
+
+_SUITE = pytest.StashKey[Suite]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a failing test be tried without users."""
+    parser.addoption("--no-redis-users", action="store_true", help="let everybody do anything in Redis")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the users before any server is started."""
+    if not config.getoption("--no-redis-users"):
+        suite = config.stash[_SUITE] = Suite()
+        suite.start()
+        config.add_cleanup(suite.close)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_refused(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which Redis has refused something to a role of the flow."""
+    suite = request.config.stash.get(_SUITE, None)
+    yield
+    refusals = suite.refusals() if suite else []
+    assert not refusals, f"Redis refused what deploy/redis/users.acl does not let the role do: {refusals}"
 
 
 def pytest_report_header() -> list[str]:
