@@ -10,6 +10,9 @@
 `mongo`           a MongoDB-wire server for the session; tests take databases or collections of their own
 `own_mongo`       one for this test alone, to be killed
 
+Every server from Redis 7 on has the users of deploy/redis/users.acl, and what a test runs logs in as one of them: see
+tests/redis_users. `--no-redis-users` turns it off.
+
 A machine without clickhouse-server leaves those tests out and says so; with CI=true they fail.
 """
 
@@ -45,19 +48,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the users before any server is started."""
-    if not config.getoption("--no-redis-users"):
+    """Make the users before any server is started, in each process that runs tests: xdist's first one runs none."""
+    distributes = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not distributes and not config.getoption("--no-redis-users"):
         suite = config.stash[_SUITE] = Suite()
         suite.start()
         config.add_cleanup(suite.close)
 
 
+@pytest.fixture(scope="session")
+def redis_users(pytestconfig: pytest.Config) -> Suite | None:
+    """The users of the suite; None if it runs without."""
+    return pytestconfig.stash.get(_SUITE, None)
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_refused(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_is_refused(redis_users: Suite | None) -> Iterator[None]:
     """Fail a test in which Redis has refused something to a role of the flow."""
-    suite = request.config.stash.get(_SUITE, None)
     yield
-    refusals = suite.refusals() if suite else []
+    refusals = redis_users.refusals() if redis_users else []
     assert not refusals, f"Redis refused what deploy/redis/users.acl does not let the role do: {refusals}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = None
+TESTS: str | None = None
 """The role of tests: the user `default`, who may do anything."""
 
 SERVICES = ("hub", "worker", "sync", "sync-api", "scheduler")
@@ -17,7 +17,7 @@ LOOKING = ("status", "tail", "history", "graph", "sql", "probe", "send", "check"
 
 _PLUMBING = ("dataflow/store/redis.py", "dataflow/store/script.py", "dataflow/up/redis_server.py", "tests/redis_users/")
 _OF_TESTS = ("tests/", "benchmarks/", "dataflow/testing/")
-_ROLES = {
+_ROLES: dict[str, str | None] = {
     "message_hub/": "hub",
     "workers/": "worker",
     "sync/api/": "sync-api",
@@ -25,6 +25,7 @@ _ROLES = {
     "sync/": "sync",
     "scheduler/task_command.py": "operator",
     "scheduler/": "scheduler",
+    "dataflow/qmanager.py": TESTS,  # a script of a user's own, with a user of its own
     "dataflow/doctor/": "operator",
     "dataflow/up/": "operator",
     **{f"dataflow/cli/{name}.py": "viewer" for name in LOOKING},
@@ -71,7 +72,7 @@ def _places(frame: FrameType | None) -> list[str]:
     """Files of this checkout on the stack, innermost first."""
     found = []
     while frame is not None:
-        if place := _place(frame.f_code):
+        if place := _place(frame.f_code.co_filename):
             found.append(place)
         frame = frame.f_back
     return found
@@ -81,9 +82,9 @@ _TREES = ("tests", "benchmarks", "dataflow", "message_hub", "workers", "sync", "
 
 
 @cache
-def _place(code: CodeType) -> str:
-    """Where code lies, from the checkout's root; empty if it is none of ours."""
-    path = Path(code.co_filename)
+def _place(filename: str) -> str:
+    """Where a file lies, from the checkout's root; empty if it is none of ours."""
+    path = Path(filename)
     if not path.is_relative_to(ROOT):
         return ""
     place = path.relative_to(ROOT)
