@@ -68,26 +68,31 @@ def install(users: Users) -> None:
 def _lending(users: Users, lend: Callable[..., Any]) -> Callable[..., Any]:
     def get_connection(pool: Any, *args: Any, **options: Any) -> Any:
         kwargs = pool.connection_kwargs
-        if not any(kwargs.get(name) for name in ("username", "password", "credential_provider")):
-            role = users.asks()
-            with pool._lock:
-                _put_on_top(pool, role)
-        return lend(pool, *args, **options)
+        if any(kwargs.get(name) for name in ("username", "password", "credential_provider")):
+            return lend(pool, *args, **options)
+        role = users.asks()
+        while True:
+            _put_on_top(pool, role)
+            link = lend(pool, *args, **options)
+            if getattr(link, "suite_role", None) == role:
+                return link
+            pool.release(link)  # another thread was faster
 
     return get_connection
 
 
 def _put_on_top(pool: Any, role: str | None) -> None:
     """Let the connection that the pool lends next be one of this role."""
-    free = pool._available_connections
-    for link in reversed(free):
-        if getattr(link, "suite_role", None) == role:
-            free.remove(link)
-            break
-    else:
-        link = pool.make_connection()
-        link.suite_role = role
-    free.append(link)
+    with pool._lock:
+        free = pool._available_connections
+        for link in reversed(free):
+            if getattr(link, "suite_role", None) == role:
+                free.remove(link)
+                break
+        else:
+            link = pool.make_connection()
+            link.suite_role = role
+        free.append(link)
 
 
 def _logging_in(users: Users, greet: Callable[..., Any]) -> Callable[..., Any]:
