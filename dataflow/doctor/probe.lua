@@ -19,7 +19,6 @@ if type(id) == 'string' then
   try('XCLAIM', key, 'probe', 'probe', '0', id, 'JUSTID')
   try('XACK', key, 'probe', id)
 end
-try('XAUTOCLAIM', key, 'probe', 'probe', '0', '0', 'COUNT', '1')
 try('XGROUP', 'SETID', key, 'probe', '0')
 try('XPENDING', key, 'probe')
 try('XINFO', 'GROUPS', key)

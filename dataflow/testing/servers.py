@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 import redis
@@ -30,6 +30,7 @@ from dataflow.up.ports import free_port
 
 _START_S = 15.0
 _PORTS_TO_TRY = 5
+_OWN_USERS = ("aclfile", "requirepass", "user")
 
 
 class RedisServer:
@@ -43,9 +44,14 @@ class RedisServer:
         settings: redis.conf settings beside the durable defaults, for example {"maxmemory": "20mb"}.
     """
 
+    acl_file: ClassVar[Path | None] = None
+    """Users for every server from Redis 7 on whose settings name neither users nor a password; None for none."""
+
     def __init__(self, binary: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.binary = binary or redis_server.find_binary()
         self.settings = dict(settings or {})
+        if self.acl_file and self.version >= (7,) and self.settings.keys().isdisjoint(_OWN_USERS):
+            self.settings["aclfile"] = str(self.acl_file)
         self.port = 0
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
