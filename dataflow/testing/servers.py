@@ -139,11 +139,11 @@ class RedisServer:
 
     def fill_disk(self) -> None:
         """Let every write to a file fail from now on, as on a full disk."""
-        _limit_files(self.pid, 1)
+        limit_files(self.pid, 1)
 
     def free_disk(self) -> None:
         """Let it write again."""
-        _limit_files(self.pid, resource.RLIM_INFINITY)
+        limit_files(self.pid, resource.RLIM_INFINITY)
 
     def _start_on(self, port: int) -> bool:
         """Start on one port; False if the program ended, as it does when the port is taken."""
@@ -281,11 +281,11 @@ class ClickHouseServer:
 
     def fill_disk(self) -> None:
         """Let every write to a file fail from now on, as on a full disk."""
-        _limit_files(self.pid, 1)
+        limit_files(self.pid, 1)
 
     def free_disk(self) -> None:
         """Let it write again."""
-        _limit_files(self.pid, resource.RLIM_INFINITY)
+        limit_files(self.pid, resource.RLIM_INFINITY)
 
     def _start_on(self, port: int) -> bool:
         config = self.folder / "config.xml"
@@ -382,7 +382,8 @@ def _arranged() -> Callable[[], None]:
     return arrange
 
 
-def _limit_files(pid: int, most_bytes: int) -> None:
+def limit_files(pid: int, most_bytes: int) -> None:
+    """Let a process write no file beyond so many bytes from now on. It must not die of SIGXFSZ, as Python does not."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 

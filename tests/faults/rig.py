@@ -26,6 +26,7 @@ from dataflow.client import Hub
 from dataflow.errors import DataflowError
 from dataflow.flow.load import load
 from dataflow.store import declare
+from dataflow.store.keys import Keys
 from dataflow.store.reading import read_streams
 from dataflow.store.redis import connect
 from dataflow.testing.chaos.project import FLOW, STEPS
@@ -206,6 +207,16 @@ class Rig:
         with self.documents() as table:
             found = table.find_one({"_id": f"chaos.{TICKED}"})
         return str(found["running_status"]) if found else ""
+
+    def record(self) -> dict[str, Any]:
+        """What the scheduler has written down of the runs of the scheduled edge."""
+        with pymongo.MongoClient[dict[str, Any]](self.mongo.url) as client:
+            return client["flask_aps"]["task_run"].find_one({"_id": f"chaos.{TICKED}"}) or {}
+
+    def last_tick(self) -> int:
+        """The last tick of the scheduled edge that has fired, as Redis knows it (ms since 1970)."""
+        key = Keys(self.flow.name).scheduler(self.flow.machine)
+        return int(self.client.hget(key, f"tick.chaos.{TICKED}") or 0)
 
     def pid(self, name: str) -> int | None:
         """The process of a room."""
