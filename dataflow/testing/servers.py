@@ -41,10 +41,17 @@ class RedisServer:
     Args:
         binary: the program; None for the one that `dataflow up` would use.
         settings: redis.conf settings beside the durable defaults, for example {"maxmemory": "20mb"}.
+        environ: of the server, beside our own; see `dataflow.testing.clock`.
     """
 
-    def __init__(self, binary: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        binary: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.binary = binary or redis_server.find_binary()
+        self.environ = dict(environ or {})
         self.settings = dict(settings or {})
         self.port = 0
         self._folder: Path | None = None
@@ -154,6 +161,7 @@ class RedisServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environ},
                 start_new_session=True,
                 preexec_fn=_arranged(),
             )

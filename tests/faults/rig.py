@@ -59,11 +59,13 @@ class Rig:
         folder: an empty folder.
         scheduled: whether there is a scheduler, and an edge that runs by its ticks. A tick that is lost is made up for
             after some fifteen seconds only.
+        redis: a server that is not entered yet, if it shall be a special one.
     """
 
-    def __init__(self, folder: Path, *, scheduled: bool = False) -> None:
+    def __init__(self, folder: Path, *, scheduled: bool = False, redis: RedisServer | None = None) -> None:
         self._folder = folder
         self._scheduled = scheduled
+        self._own_redis = redis or RedisServer()
         self._stack = ExitStack()
         self._next = 0
         self.accepted = 0
@@ -83,7 +85,11 @@ class Rig:
     def _start(self) -> None:
         enter = self._stack.enter_context
         (self._folder / "faults").mkdir()
-        self.redis, self.clickhouse, self.mongo = enter(RedisServer()), enter(ClickHouseServer()), enter(MongoServer())
+        self.redis, self.clickhouse, self.mongo = (
+            enter(self._own_redis),
+            enter(ClickHouseServer()),
+            enter(MongoServer()),
+        )
         self.redis_proxy = enter(Proxy("127.0.0.1", self.redis.port))
         self.clickhouse_proxy = enter(Proxy("127.0.0.1", self.clickhouse.port))
         self.mongo_proxy = enter(Proxy("127.0.0.1", self.mongo.port))
