@@ -56,5 +56,6 @@ def missing() -> str:
 
 def faketime_library() -> Path | None:
     """libfaketime for programs with threads; None if it is not installed."""
-    found = sorted(Path("/usr").glob("lib*/**/faketime/libfaketimeMT.so.1"))
-    return found[0] if found else None
+    places = ("lib*/faketime", "lib*/*/faketime", "local/lib/faketime")
+    found = [library for place in places for library in Path("/usr").glob(f"{place}/libfaketimeMT.so.1")]
+    return min(found, default=None)

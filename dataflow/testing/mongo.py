@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from dataflow.process import dies_with_parent
-from dataflow.testing.servers import limit_files
+from dataflow.testing.servers import ended, limit_files
 from dataflow.up import mongo_server
 from dataflow.up.ports import free_port
 from dataflow.up.readiness import mongo_answers
@@ -129,10 +129,15 @@ class MongoServer:
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL) and wait for that. Safe when it does not run."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in an orderly way (SIGTERM) and wait for that. Safe when it does not run."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        ended(process, signum)
 
     def _leave(self) -> None:
         self.kill()

@@ -175,7 +175,7 @@ class RedisServer:
 
     def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        _ended(process, signum)
+        ended(process, signum)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -320,7 +320,7 @@ class ClickHouseServer:
 
     def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        _ended(process, signum)
+        ended(process, signum)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -406,7 +406,7 @@ def _clickhouse_answers(port: int) -> bool:
     return True
 
 
-def _ended(process: subprocess.Popen[bytes] | None, signum: signal.Signals) -> None:
+def ended(process: subprocess.Popen[bytes] | None, signum: signal.Signals) -> None:
     """End a process, whether it stands still or not, and wait for that."""
     if process is None:
         return
