@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Mapping
 
 from dataflow.flow.spec import Edge, Flow
@@ -49,7 +50,8 @@ class _LaneLoop:
             return self._after(Run(state_of(error), error=str(error)))
         if waiting.paused:
             return self._after(Run("paused", error=waiting.paused))
-        due_s = due_in_s(waiting, self._min_batch, self._edge.max_wait_s)
+        waited_s = self._pace.waited_s(waiting.count, time.monotonic())
+        due_s = due_in_s(waiting, self._min_batch, self._edge.max_wait_s, waited_s)
         if due_s != 0:
             if self.state not in GOOD:  # what was wrong is over, and there is nothing to run
                 self._after(Run("empty"))
