@@ -240,11 +240,12 @@ local function added(stream, counts)
   return math.max(written, redis.call('XLEN', stream) + removed)
 end
 
--- Begin the books of a group balanced: what was added and is not for it to do, now or by what it has finished.
-local function join(stream, counts, group)
+-- Begin the books of a group balanced: what was added and is not for it to do, now or by what it has finished. It may
+-- have `beside` messages to do that are not in the stream any more.
+local function join(stream, counts, group, beside)
   local info = groups_of(stream)[group]
   local kept = tonumber(redis.call('HGET', counts, group .. '.kept') or '0')
-  local to_do = info['pending'] + count_after(stream, info['last-delivered-id']) - kept
+  local to_do = info['pending'] + count_after(stream, info['last-delivered-id']) - kept + (beside or 0)
   redis.call('HSET', counts, group .. '.joined', added(stream, counts) - to_do - finished(counts, group))
 end
 

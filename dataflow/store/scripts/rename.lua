@@ -19,7 +19,7 @@ local function holds(key)
   return kind ~= 'none'
 end
 
-local wrong = wrong_type('hash', groups, counts, joins, KEYS[6], KEYS[7]) or wrong_type('stream', stream, KEYS[5])
+local wrong = wrong_type('hash', groups, counts, joins, KEYS[6], KEYS[7]) or wrong_type('stream', stream, KEYS[5]) or wrong_type('zset', KEYS[10])
 if wrong then return wrong end
 if redis.call('HEXISTS', groups, former) == 1 and redis.call('HEXISTS', groups, name) == 1 then return {'TAKEN', groups} end
 local moving = {}
@@ -70,7 +70,8 @@ end
 if redis.call('HEXISTS', groups, former) == 1 then
   rename_group(stream, groups)
   for _, what in ipairs({'.kept', '.dead'}) do move_count(counts, what) end
-  join(stream, counts, name)
+  local kept = tonumber(redis.call('HGET', retry_counts, name .. '.kept') or '0')
+  join(stream, counts, name, redis.call('XLEN', retry) - kept + redis.call('ZCARD', KEYS[10]))
   local joined = joins and redis.call('HGET', joins, former)
   if joined then redis.call('HSET', joins, name, joined) end
   redis.call('HDEL', joins, former)
