@@ -101,14 +101,16 @@ SERVER = Job(
         Contender("ours, looked up first", server(OLDER)),
         Contender("raw stream read", read),
         Contender("columnar insert", insert),
-        Contender("loop, 1000", loop(1000), 0.5),
-        Contender("loop, 10000", loop(10_000), 0.5),
+        Contender("loop, 1000", loop(1000), 0.25),
+        Contender("loop, 10000", loop(10_000), 0.25),
     ),
     (ratio(("loop, 1000", "loop, 10000"), 4.0), ratio(("raw stream read", "columnar insert"), 0.4, pick="worst")),
+    messages=4.0,
 )
 EMBEDDED = Job(
     "s2ch_chdb",
     "a stream into chDB",
     (Contender("ours", embedded), Contender("server over TCP", server())),
     (ratio("server over TCP", 0.9),),
+    messages=4.0,
 )
