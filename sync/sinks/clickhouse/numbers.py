@@ -46,7 +46,7 @@ def whole(type_: ColumnType) -> Encoder:
 
     def many(texts: Sequence[bytes]) -> Sequence[int]:
         if words and None not in (flags := list(map(words.get, texts))):
-            return flags
+            return flags  # type: ignore[return-value]  # no None among them
         values = _together(_INTS, texts)
         if values and not (low <= min(values) and max(values) <= high):
             raise ValueError("out of range")
