@@ -2,7 +2,7 @@
 
     python -m benchmarks.edge FLOW NAME [CHDB_FOLDER]
 
-Prints JSON: {"seconds", "written", "state", "rss_peak", "rows"}; `rows` is what `benchmarks.tables`
+Prints JSON: {"seconds", "cpu_seconds", "written", "state", "rss_peak", "rows"}; `rows` is what `benchmarks.tables`
 asks of an embedded table.
 """
 
@@ -17,6 +17,7 @@ from benchmarks.tables import CHECK
 from dataflow.connections import Resolved
 from dataflow.flow.load import load
 from dataflow.flow.spec import EMBEDDED, Flow
+from dataflow.process import collect_seldom
 from dataflow.run_file import WarehouseAddress
 from dataflow.warehouse import ROWS_FORMAT, read_rows
 from sync.edges import run_edge
@@ -31,12 +32,16 @@ def main(path: str, name: str, folder: str = "") -> None:
     if warehouse is not None:
         warehouse.open()
     servers = Servers(_addresses(flow), warehouse)
-    begun = time.perf_counter()
+    collect_seldom()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
     run = run_edge(flow, name, servers)
-    seconds = time.perf_counter() - begun
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
     if run.state != "empty":
         raise SystemExit(f"the edge stopped: {run.state}: {run.error}")
-    found = {"seconds": seconds, "written": run.written, "state": run.state, "rss_peak": peak_bytes()}
+    found = {
+        "seconds": seconds, "cpu_seconds": cpu_seconds, "written": run.written, "state": run.state,
+        "rss_peak": peak_bytes(),
+    }  # fmt: skip
     if warehouse is not None:
         table = f"default.{flow.edges[name].table}"
         found["rows"] = read_rows(warehouse.execute(CHECK.format(table=table), format=ROWS_FORMAT))[0]

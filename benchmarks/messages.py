@@ -11,8 +11,11 @@ from benchmarks.wire import Wire, pack
 
 SCHEMA = "{rec_id: str, device: str, n: int, value: float, ok: bool}"
 FIELDS = ("rec_id", "device", "n", "value", "ok")
-REQUEST = "01kajb6e1cq8v5zt3m7y9x2n4p"
-"""A request id, as the hub gives it."""
+REQUEST = "03qcpc7p00q8v5zt3m7y9x2n4p"
+"""A request id, as the hub gives it: of the year 2100, so that the messages are younger than any edge. Those that are
+older than an edge's first look at its server, or than the last start of it, are looked up in a table first."""
+OLDER = "01kajb6e1cq8v5zt3m7y9x2n4p"
+"""One of messages that were born before."""
 PATH = b"hub@1763686800000"
 CHUNK = 1000
 WARM = 0.1
@@ -24,21 +27,21 @@ def message(i: int) -> dict[str, Any]:
     return {"rec_id": f"r{i}", "device": f"meter-{i % 50}", "n": i, "value": i / 8, "ok": i % 2 == 0}
 
 
-def entry(i: int) -> list[bytes]:
+def entry(i: int, request: str = REQUEST) -> list[bytes]:
     """The same as a stream entry, as the hub would have written it."""
     return [
-        b"_mid", b"%s-%d" % (REQUEST.encode(), i), b"_path", PATH, b"rec_id", b"r%d" % i, b"device",
+        b"_mid", b"%s-%d" % (request.encode(), i), b"_path", PATH, b"rec_id", b"r%d" % i, b"device",
         b"meter-%d" % (i % 50), b"n", b"%d" % i, b"value", repr(i / 8).encode(), b"ok",
         b"true" if i % 2 == 0 else b"false",
     ]  # fmt: skip
 
 
-def fill(url: str, key: str, n: int) -> None:
+def fill(url: str, key: str, n: int, request: str = REQUEST) -> None:
     """Append the first n messages to a stream, as fast as can be."""
     with Wire(url) as wire:
         for first in range(0, n, CHUNK):
             numbers = range(first, min(first + CHUNK, n))
-            wire.send(b"".join([pack(("XADD", key, "*", *entry(i))) for i in numbers]))
+            wire.send(b"".join([pack(("XADD", key, "*", *entry(i, request))) for i in numbers]))
             wire.receive(len(numbers))
 
 

@@ -151,6 +151,8 @@ class Codec:
         Raises:
             InvalidMessage: with every fault of every message, by position.
         """
+        if len(messages) == 1:
+            return self._encode_each(messages, lead)
         try:
             return self._encode_alike(messages, lead)
         except _REFUSALS:

@@ -58,8 +58,13 @@ def parse(body: bytes, form: Form) -> Sequence[Any]:
 def names_are_unique(body: bytes, pairs: int) -> bool:
     """Whether valid JSON that decoded to so many pairs surely has no name twice in one object. May say no wrongly."""
     if body.count(b'":') == pairs:
-        return not _may_have_spaced_colons(body) or _SPACED_COLON.search(body) is None
+        return not (_has_space(body) and _may_have_spaced_colons(body)) or _SPACED_COLON.search(body) is None
     return len(_SPACED_COLON.findall(body)) + body.count(b'":') == pairs
+
+
+def _has_space(body: bytes) -> bool:
+    """One letter is found ten times as fast as two: most programs that send much write no space."""
+    return b" " in body or b"\n" in body or b"\t" in body or b"\r" in body
 
 
 def _may_have_spaced_colons(body: bytes) -> bool:

@@ -25,6 +25,7 @@ from dataflow.connections import resolve
 from dataflow.errors import DataflowError
 from dataflow.flow.load import load
 from dataflow.flow.spec import Flow
+from dataflow.process import collect_seldom
 from dataflow.run_file import WarehouseAddress
 from dataflow.store.declare import check_format
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
@@ -80,6 +81,7 @@ class Host:
             watch = _Watch(room, self._concurrency)
             stack.callback(watch.join)
             watch.start()
+            collect_seldom()
             _celery(self._concurrency)
             asked = app.stop.is_set()
             watch.celery_ended.set()

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate
 
 from dataflow import holder
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, RowsRefused, TargetBehind
@@ -37,7 +37,7 @@ from sync.renewal import Renewal
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.search import MOST_PIECES, Search
 from sync.sink import Batch, Mode, Prepared, Refusal, Row, Sink, Verdict
-from sync.source import Rows, Source
+from sync.source import Source
 
 log = logging.getLogger("dataflow.sync")
 
@@ -81,8 +81,9 @@ class _Draft:
     size_bytes: int
 
     @classmethod
-    def of(cls, ids: Sequence[bytes], rows: Sequence[Row], prepared: Prepared) -> _Draft:
-        verdict, whole = prepared.verdict.to_json(), content(ids, rows)
+    def of(cls, ids: Sequence[bytes], rows: Sequence[Row], prepared: Prepared, whole: bytes | None = None) -> _Draft:
+        """whole: the content of these entries, if that is known."""
+        verdict, whole = prepared.verdict.to_json(), content(ids, rows) if whole is None else whole
         return cls(ids, rows, prepared, verdict, digest(whole, verdict), len(whole))
 
 
@@ -314,8 +315,8 @@ class Runner:
 
     def _draft(self, sink: Sink, position: bytes) -> _Draft | None:
         """What comes next, as far as that can be told without the lease. Runs beside the writing of the last batch."""
-        ids, rows = self._read(position)  # 2
-        return _Draft.of(ids, rows, sink.prepare(rows, None)) if ids else None  # 3
+        ids, rows, whole = self._read(position)  # 2
+        return _Draft.of(ids, rows, sink.prepare(rows, None), whole) if ids else None  # 3
 
     def _next(self, sink: Sink, lease: Lease, draft: _Draft | None) -> _Work | None:
         if draft is None:
@@ -325,12 +326,16 @@ class Runner:
         self._search.begin(len(work.ids))
         return work
 
-    def _read(self, position: bytes) -> Rows:
-        """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do."""
+    def _read(self, position: bytes) -> tuple[Sequence[bytes], Sequence[Row], bytes]:
+        """The next entries, as many as are likely to stay below BATCH_BYTES, and no more than do; and their content."""
         count = max(1, min(self._search.most(self._edge.batch), BATCH_BYTES // self._row_bytes))
         ids, rows = self._source.read(position, count)
-        fitting = _fitting(rows)
-        return ids[:fitting], rows[:fitting]
+        whole = content(ids, rows)
+        if len(whole) > BATCH_BYTES:
+            fitting = _fitting(rows)
+            ids, rows = ids[:fitting], rows[:fitting]
+            whole = content(ids, rows)
+        return ids, rows, whole
 
     def _refuse_drift(self, lease: Lease, ids: Sequence[bytes], verdict: Verdict, *, sent: bool = False) -> None:
         """Many bad rows at once are no bad rows but a changed schema: nothing is sent and nothing is buried.
@@ -541,7 +546,5 @@ def _batch(lease: Lease, work: _Work) -> Batch:
 
 def _fitting(rows: Sequence[Row]) -> int:
     """How many rows stay below BATCH_BYTES together; at least one."""
-    if sum(map(len, chain.from_iterable(rows))) <= BATCH_BYTES:
-        return len(rows)
     sizes = accumulate(sum(map(len, row)) for row in rows)
     return max(1, sum(1 for size in sizes if size <= BATCH_BYTES))

@@ -13,6 +13,7 @@ from benchmarks.jobs.s2ch import FLOW
 from benchmarks.lab import Lab, children_rss, holds, length, stream_key
 from benchmarks.measure import CheckFailed, Contender, Job, Sample, fact, ratio
 from benchmarks.messages import check_first, fill
+from benchmarks.meter import Reading
 from benchmarks.wire import Wire
 
 MB = 2**20
@@ -28,11 +29,11 @@ def worker(factor: float) -> Callable[[Lab, int], Sample]:
             target = stream_key(flow, TARGET)
             with lab.process("dataflow", "worker", str(flow.path), "work") as process:
                 lab.wait(process, holds(server.url, target, n // 5))
-                before = children_rss(process.pid)
+                before, begun = children_rss(process.pid), Reading.of(process.pid, server.url, target)
                 lab.wait(process, holds(server.url, target, n))
-                after = children_rss(process.pid)
+                after, cost = children_rss(process.pid), begun.until(Reading.of(process.pid, server.url, target))
             done = check_first(server.url, target, n, factor=2)
-            return Sample(done.messages, done.seconds, {"our memory grew by MB": (after - before) / MB})
+            return Sample(done.messages, done.seconds, {"our memory grew by MB": (after - before) / MB, **cost})
 
     return run
 

@@ -68,9 +68,10 @@ class Door:
         """
         if not 1 <= len(outgoing) <= MAX_MESSAGES:
             raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {len(outgoing)}")
-        names = list(dict.fromkeys([one.stream for one in outgoing]))
+        streams_of, rows = zip(*outgoing, strict=True)
+        names = list(dict.fromkeys(streams_of))
         numbers = {name: number for number, name in enumerate(names)}
-        args = packed([(numbers[one.stream], one.fields) for one in outgoing])
+        args = packed(zip(map(numbers.__getitem__, streams_of), rows, strict=True))
         streams = [self._keys.stream(name) for name in names]
         keys = [self._keys.idempotency(record.key if record else "none")]
         for stream in streams:

@@ -14,7 +14,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from dataflow.process import dies_with_parent
+from dataflow.process import collect_seldom, dies_with_parent
 from dataflow.web.patience import PatientWorker
 
 GRACE_S: Final = 20
@@ -83,7 +83,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def load(self) -> Flask:
         """Called by gunicorn in each process: begin, and make the application."""
         self._service = self._start()
-        return self._service.app
+        app = self._service.app
+        collect_seldom()
+        return app
 
     def _leave(self) -> None:
         if self._service is not None:

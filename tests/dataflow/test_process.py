@@ -61,3 +61,23 @@ def test_a_child_ends_with_its_killed_parent() -> None:
     while child.alive and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not child.alive
+
+
+def test_the_collector_looks_seldom_and_still_finds_cycles() -> None:
+    code = """
+import gc, weakref
+from dataflow.process import collect_seldom
+class Node: pass
+collect_seldom()
+assert gc.isenabled() and gc.get_freeze_count() > 1000
+def cycle():
+    node = Node()
+    node.me = node
+    return weakref.ref(node)
+first = cycle()
+rows = [[] for _ in range(50_000)]
+assert first() is not None, "it was looked for already"
+rows += [[] for _ in range(100_000)]
+assert first() is None, "it was not found"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

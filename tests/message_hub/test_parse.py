@@ -91,6 +91,8 @@ def test_the_short_way_to_see_unique_names_is_taken_for_ordinary_bodies() -> Non
     assert names_are_unique(json.dumps(messages).encode(), 30)
     assert not names_are_unique(b'{"a":1,"a":2}', 1)
     assert not names_are_unique(b'{"a":1,"a" :2,"b":1}', 2)
+    assert not names_are_unique(b'{"a":1,"a"\n:2,"b":1}', 2)
+    assert names_are_unique(b'{"a": 1, "b": "x :y"}', 2)
 
 
 @pytest.mark.parametrize(

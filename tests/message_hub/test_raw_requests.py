@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.client import HTTPConnection
 
 import pytest
 
@@ -124,3 +125,14 @@ def answers(hub: HubProcess) -> bool:
         return status(hub, GET % b"/livez") == 200
     except (OSError, IndexError):
         return False
+
+
+def test_connections_that_are_kept_do_not_wait_for_each_other(hub: HubProcess) -> None:
+    kept = [HTTPConnection("127.0.0.1", hub.port, timeout=20) for _ in range(6)]
+    for _ in range(20):
+        for one in kept:
+            one.request("GET", "/livez")
+        found = [one.getresponse() for one in kept]
+        assert [answer.status for answer in found if answer.read()] == [200] * 6
+    for one in kept:
+        one.close()

@@ -27,13 +27,14 @@ _FLOAT32_LIMIT = 340282356779733661637539395458142568448.0
 """The least number that rounds to infinity as Float32: halfway between the largest one and 2**128."""
 _EXACT = Context(prec=1200, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _BOOLS: Mapping[bytes, bool] = {b"true": True, b"false": False, b"1": True, b"0": False}
+_BITS: Mapping[bytes, int] = {text: int(value) for text, value in _BOOLS.items()}
 
 
 def whole(type_: ColumnType) -> Encoder:
     """Int8 ... UInt256. Digits, or a number without a fraction (`5.0`, `1e3`); UInt8 takes true and false too."""
     bits, signed = BITS[type_.name], not type_.name.startswith("U")
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    words = {b"true": 1, b"false": 0} if type_.name == "UInt8" else {}
+    words = _BITS if type_.name == "UInt8" else {}
 
     def one(text: bytes) -> int:
         value = words.get(text)
@@ -44,6 +45,8 @@ def whole(type_: ColumnType) -> Encoder:
         return value
 
     def many(texts: Sequence[bytes]) -> Sequence[int]:
+        if words and None not in (flags := list(map(words.get, texts))):
+            return flags  # type: ignore[return-value]  # no None among them
         values = _together(_INTS, texts)
         if values and not (low <= min(values) and max(values) <= high):
             raise ValueError("out of range")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.store.packing import packed
+from dataflow.store.packing import _packed_each, packed
 
 
 def test_names_stand_once_and_runs_are_counted() -> None:
@@ -26,3 +26,21 @@ def test_nothing_is_no_shape() -> None:
 def test_what_is_no_pairs_is_refused(fields: list[bytes]) -> None:
     with pytest.raises(ValueError, match="no pairs"):
         packed([(0, fields)])
+
+
+ROW = [b"_mid", b"m", b"a", b"1"]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [(0, ROW)],
+        [(2, ROW)] * 3,
+        [(0, [b"a", b"1"]), (0, [b"a", b"a"])],
+        [(0, [b"a", b"1"]), (0, [b"1", b"a"])],
+        [(0, [b"a", b"1"]), (1, [b"a", b"1"])],
+        [(0, [b"a", b"1", b"b", b"2"]), (0, [b"a", b"1"]), (0, [b"a", b"1", b"b", b"2"])],
+    ],
+)
+def test_the_fast_way_gives_what_the_slow_one_does(messages: list[tuple[int, list[bytes]]]) -> None:
+    assert packed(messages) == _packed_each(messages)

@@ -215,3 +215,13 @@ def test_times_with_and_without_a_zone_mix(mixed: list[bytes]) -> None:
     with pytest.raises(ValueError, match="zone"):
         how.many(mixed)
     assert len({how.one(text) for text in mixed}) == 1
+
+
+def test_a_column_of_flags_is_read_at_once_and_others_as_before() -> None:
+    flags = encoder(parse("UInt8"))
+    assert list(flags.many([b"true", b"false", b"1", b"0"])) == [1, 0, 1, 0]
+    assert list(flags.many([b"1", b"0", b"7"])) == [1, 0, 7]
+    with pytest.raises(ValueError):
+        flags.many([b"true", b"7"])
+    with pytest.raises(ValueError):
+        encoder(parse("Int8")).many([b"true"])

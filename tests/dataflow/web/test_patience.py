@@ -1,0 +1,56 @@
+"""A thread stays with its connection while the next request is on its way and nobody else needs it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from types import SimpleNamespace
+
+import pytest
+
+from dataflow.web.patience import PatientWorker
+
+
+@pytest.fixture
+def worker() -> Iterator[PatientWorker]:
+    made = PatientWorker.__new__(PatientWorker)
+    made.alive, made.tpool = True, ThreadPoolExecutor(1)
+    yield made
+    made.tpool.shutdown()
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[SimpleNamespace, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield SimpleNamespace(sock=ours, is_http2=False), theirs
+
+
+def test_it_goes_on_with_a_request_that_has_come(
+    worker: PatientWorker, ends: tuple[SimpleNamespace, socket.socket]
+) -> None:
+    conn, client = ends
+    assert not worker._goes_on(conn)
+    client.send(b"GET")
+    assert worker._goes_on(conn)
+
+
+def test_it_lets_go_when_another_waits_for_a_thread(
+    worker: PatientWorker, ends: tuple[SimpleNamespace, socket.socket]
+) -> None:
+    conn, client = ends
+    client.send(b"GET")
+    hold = Event()
+    for _ in range(2):
+        worker.tpool.submit(hold.wait)
+    assert not worker._goes_on(conn)
+    hold.set()
+
+
+def test_it_lets_go_when_the_service_ends(worker: PatientWorker, ends: tuple[SimpleNamespace, socket.socket]) -> None:
+    conn, client = ends
+    client.send(b"GET")
+    worker.alive = False
+    assert not worker._goes_on(conn)
