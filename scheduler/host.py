@@ -17,6 +17,7 @@ from dataflow.flow.load import load
 from dataflow.store.declare import check_format
 from dataflow.store.keys import Keys
 from dataflow.store.leadership import Leadership
+from dataflow.store.lefthints import LeftHints
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, process_name
 from dataflow.store.redis import connect
 from scheduler import tasks as documents
@@ -52,7 +53,7 @@ class Host:
         check_format(self._redis, self._keys)
         self._flow = LiveFlow(path, flow, self._redis)
         self._tasks = Tasks(flow.machine)
-        hints = Hints(broker_url(redis_url), queue_of(flow.name))
+        hints = Hints(broker_url(redis_url), queue_of(flow.name), LeftHints(self._redis, self._keys))
         self._jobs = Jobs(lambda: self._flow.current, hints)
         self.loop = Loop(self._flow, self._tasks, Leadership(self._redis, self._keys, flow.machine), self._jobs, hints)
         self._process = process_name("scheduler")

@@ -13,7 +13,6 @@ the flow file is read when Celery asks for its settings.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -24,12 +23,9 @@ from celery import Celery, current_task
 from celery.signals import worker_shutting_down
 
 from dataflow.broker import RUN_EDGE, broker_url, queue_of
-from dataflow.errors import UnknownName
 from sync.notes import EVERY_S, Notes
 from sync.room import Room
 from sync.servers import home
-
-log = logging.getLogger("dataflow.sync")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,6 +81,7 @@ class _Settings:
     worker_cancel_long_running_tasks_on_connection_loss: Final = False
     broker_connection_retry_on_startup: Final = True
     broker_connection_max_retries: Final = None
+    broker_channel_error_retry: Final = True  # a full Redis refuses what Celery writes as it starts
     broker_transport_options: Final = {"socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S}
     redis_socket_timeout: Final = ANSWER_S
     redis_socket_connect_timeout: Final = ANSWER_S
@@ -135,19 +132,9 @@ def run_edge(
     room = _shared.get()
     notes = Notes(room, current_task.request.id, lambda: stop.wait(EVERY_S))
     notes.begin()
-    outcome = _outcome(room, edge, tick, max_batches, batch)
-    notes.end(outcome)
-    return outcome
-
-
-def _outcome(room: Room, edge: str, tick: int | None, max_batches: int | None, batch: int | None) -> dict[str, Any]:
-    try:
-        run = room.run(edge, max_batches=max_batches, batch=batch, stop=stop.is_set)
-    except UnknownName as error:
-        log.warning("a hint for an edge that is not there: %s", error, extra={"edge": edge, "tick": tick})
-        return {"state": "unknown-edge", "error": str(error)}
-    log.info("edge %s: %s", edge, run.state, extra={"tick": tick, "read": run.read, "dead": run.dead})
-    return run.as_dict()
+    end = room.run_hinted(edge, tick, max_batches=max_batches, batch=batch, stop=stop.is_set)
+    notes.end(end)
+    return end
 
 
 @_task("dataflow.s2s")

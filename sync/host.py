@@ -35,8 +35,10 @@ from dataflow.store.trend import note_depths
 from dataflow.up.folder import DataFolder
 from sync import app
 from sync.confirming import Confirming
+from sync.left import LeftRuns
 from sync.loops import Loops
 from sync.room import Room
+from sync.seldom import Seldom
 from sync.warehouse.chdb import ChdbWarehouse
 from sync.warehouse.server import WarehouseServer
 from sync.watchdog import Watchdog
@@ -98,6 +100,7 @@ class _Watch:
         self._watchdog = Watchdog(_queue(room), concurrency)
         self._loops = Loops()
         self._confirming = Confirming(room, app.stop)
+        self._left = LeftRuns(room, app.stop, concurrency)
         self._process = process_name("sync")
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._said: dict[str, str] = {}
@@ -108,6 +111,7 @@ class _Watch:
         """Start the continuous edges."""
         self._watchdog.listen()
         self._confirming.start()
+        self._left.start()
         self._thread.start()
 
     def join(self) -> None:
@@ -124,6 +128,7 @@ class _Watch:
             app.stop.wait(BEAT_EVERY_S)
         self._loops.stop(STOP_S)
         self._confirming.join(STOP_S)
+        self._left.join(STOP_S)
         if not self._said.get("_look"):  # else Redis does not answer
             self._try(self._leave)
         if not self.celery_ended.wait(CELERY_STOPS_S):
@@ -226,6 +231,7 @@ def _celery(concurrency: int) -> None:
 def _quieten() -> None:
     """Celery's own account of each message is for those who debug it."""
     setup_logging.connect(_keep_logging)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(Seldom())
     if not log.isEnabledFor(logging.DEBUG):
         for name in ("celery.app.trace", "celery.worker.strategy"):
             logging.getLogger(name).setLevel(logging.WARNING)

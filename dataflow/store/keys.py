@@ -31,6 +31,8 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
 | `{f}:trend` | list | JSON {at_ms, depths}: how full the streams of this server were in the last minute, the newest first |
 | `{f}:run:edges` | hash | `<edge>` -> JSON {state, error, at_ms} of its last run; `<edge>:mode` -> how its target was seen to know a batch again |
+| `{f}:run:hints` | hash | edge -> `<id> <tick> <until>` (ms): hints that the broker did not take, as it is full or away |
+| `{f}:run:end:<id>` | string | how a run ended that such a hint asked for, as JSON; expires |
 | `{f}:live` | hash | `<kind>:<process>` -> JSON heartbeat of a running process |
 """
 
@@ -137,6 +139,15 @@ class Keys:
     def edge_runs(self) -> str:
         """How the last run of each edge ended."""
         return f"{{{self.flow}}}:run:edges"
+
+    @property
+    def left_hints(self) -> str:
+        """Hints that the broker did not take."""
+        return f"{{{self.flow}}}:run:hints"
+
+    def left_end(self, hint: str) -> str:
+        """How the run ended that such a hint asked for."""
+        return f"{{{self.flow}}}:run:end:{hint}"
 
     @property
     def applied(self) -> str:
