@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from dataflow.errors import DataflowError, UserError
+from dataflow.errors import DataflowError, ServerAway, UserError
 from dataflow.store.leadership import Leadership
 from scheduler import record as rules
 from scheduler.jobs.edge import EXPIRED, HELD, Hints
@@ -178,10 +178,15 @@ class Runs:
         if self._reach.trouble:
             return True
         try:
-            return self._tasks.claim(pid, tick, _begin_fields(begun))
-        except DataflowError as error:
+            won = self._tasks.claim(pid, tick, _begin_fields(begun))
+        except ServerAway as error:
             self._reach.lost(str(error))
-            return True
+        except DataflowError as error:
+            self._reach.say(f"{pid} at its tick", str(error))
+        else:
+            self._reach.say(f"{pid} at its tick", "")
+            return won
+        return True
 
     def _run(self, task: Task, tick: int, hint: str) -> None:
         try:

@@ -1,7 +1,8 @@
 """Reading and writing the documents of one machine. Every write is conditional or of single fields, never a save.
 
 Nothing here relies on what differs between a real MongoDB and the embedded one: who inserted, how many matched, upserts
-in findAndModify.
+in findAndModify. The embedded one says of a findAndModify that failed, as on a full disk, that nothing matched; so what
+should have matched is looked up.
 """
 
 from __future__ import annotations
@@ -105,11 +106,14 @@ class Tasks:
 
     def write(self, pid: str, fields: Mapping[str, Any]) -> None:
         """Set fields of a task's runs; makes the document if there is none."""
-        with _reaching():
-            changes = {f"set__{name}": value for name, value in fields.items()}
-            if TaskRun.objects(pid=pid).only("pid").modify(**changes) is not None:
+        changes = {f"set__{name}": value for name, value in fields.items()}
+        for _ in range(2):  # someone else may make it meanwhile
+            with _reaching():
+                if TaskRun.objects(pid=pid).only("pid").modify(**changes) is not None:
+                    return
+            if _inserted(TaskRun, {"_id": pid, "machine": self.machine, "last_tick": 0, **fields}):
                 return
-        _inserted(TaskRun, {"_id": pid, "machine": self.machine, "last_tick": 0, **fields})
+        raise _not_written(pid)
 
     def claim(self, pid: str, tick: int, begun: Mapping[str, Any]) -> bool:
         """Let a tick fire: true for one caller at most, and never again for this tick or an earlier one.
@@ -120,14 +124,17 @@ class Tasks:
         changes = {f"set__{name}": value for name, value in begun.items()}
         with _reaching():
             won = TaskRun.objects(pid=pid, last_tick__lt=tick).only("pid").modify(set__last_tick=tick, **changes)
-            if won is not None or TaskRun.objects(pid=pid).only("pid").first() is not None:
-                return won is not None
-        return _inserted(TaskRun, {"_id": pid, "machine": self.machine, "last_tick": tick, **begun})
+            if won is not None:
+                return True
+            found = TaskRun.objects(pid=pid).only("last_tick").first()
+        if found is not None and found.last_tick < tick:
+            raise _not_written(pid)
+        return found is None and _inserted(TaskRun, {"_id": pid, "machine": self.machine, "last_tick": tick, **begun})
 
     def rebase(self, pid: str, last_tick: int, now: int) -> None:
         """Put a last tick right that a clock has written which was set back since."""
         with _reaching():
-            TaskRun.objects(pid=pid, last_tick=last_tick).only("pid").modify(set__last_tick=now)
+            TaskRun.objects(pid=pid, last_tick=last_tick).update_one(set__last_tick=now)
 
     def ask(self, pid: str, now: int) -> None:
         """Ask for a run now."""
@@ -142,7 +149,7 @@ class Tasks:
     def answered(self, pid: str, asked: int) -> None:
         """Take a request for a run off the list, unless a newer one was made."""
         with _reaching():
-            TaskRun.objects(pid=pid, asked=asked).only("pid").modify(set__asked=0)
+            TaskRun.objects(pid=pid, asked=asked).update_one(set__asked=0)
 
     def types(self) -> dict[str, str]:
         """Registered jobs: name -> module:function."""
@@ -155,6 +162,10 @@ class Tasks:
         if not _inserted(TaskType, {"_id": pid, "machine": self.machine, "name": name, "function": function}):
             with _reaching():
                 TaskType.objects(pid=pid).update_one(set__function=function)
+
+
+def _not_written(pid: str) -> TasksRefused:
+    return TasksRefused(f"MongoDB did not write the runs of task {pid} and does not say why: is its disk full?")
 
 
 def _inserted(kind: Any, document: Raw) -> bool:

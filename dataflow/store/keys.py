@@ -28,7 +28,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:access:rate:<id>` | hash | the token bucket of an API key that has a rate; expires |
 | `{f}:access:history` | stream | who changed what; the newest 10,000 or so |
 | `{f}:run:records` | hash | runs of edges that the sync API was asked for: `<id>` -> JSON {edge, asked_ms}; `<id>:begun` -> JSON {at_ms}; `<id>:ended` -> JSON, what the run did |
-| `{f}:run:ages` | zset | their ids, score = when they were asked for (ms); the oldest go first |
+| `{f}:run:ages` | zset | their ids, score = when they were asked for (ms, and behind the point in which order); the oldest go first |
 | `{f}:trend` | list | JSON {at_ms, depths}: how full the streams of this server were in the last minute, the newest first |
 | `{f}:run:edges` | hash | `<edge>` -> JSON {state, error, at_ms} of its last run; `<edge>:mode` -> how its target was seen to know a batch again |
 | `{f}:run:hints` | hash | edge -> `<id> <tick> <until>` (ms): hints that the broker did not take, as it is full or away |

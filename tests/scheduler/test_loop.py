@@ -361,6 +361,31 @@ def test_mongo_away_means_going_on(redis_url: str, own_mongo: MongoServer, tmp_p
         assert len(rig.hints.ticks) == len(set(rig.hints.ticks))
 
 
+def test_on_a_full_disk_of_mongo_ticks_go_on_and_their_ends_are_written_down_later(
+    redis_url: str, own_mongo: MongoServer, tmp_path: Path
+) -> None:
+    with Rig(redis_url, own_mongo.url, tmp_path) as rig:
+        pid = rig.insert()
+        loop = rig.loop()
+        loop.turn()
+        rig.hints.answer = None
+        eventually("a run is under way", lambda: bool(rig.hints.sent))
+        loop.turn()
+        own_mongo.fill_disk()
+        rig.hints.answers = {hint: Outcome("empty") for hint in rig.hints.ids}
+        rig.hints.answer = Outcome("empty")
+        loop.turn()
+        seen = len(rig.hints.sent)
+        eventually("ticks go on", lambda: len(rig.hints.sent) >= seen + 2)
+        own_mongo.free_disk()
+        rig.set(pid, set_to_status="paused")
+        eventually("paused", lambda: bool(loop.turn() or rig.said() == "paused"))  # type: ignore[func-returns-value]
+        loop.turn()
+        record = rig.tasks.record(pid) or {}
+        assert record["due"] == record["done"], "no run is said to be under way"
+        assert record["runs"] >= seen + 2
+
+
 def test_a_standby_takes_over_while_mongo_is_away(redis_url: str, own_mongo: MongoServer, tmp_path: Path) -> None:
     with Rig(redis_url, own_mongo.url, tmp_path) as rig:
         pid = rig.insert()

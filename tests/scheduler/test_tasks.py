@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from dataflow.errors import ServerAway, UserError
 from dataflow.testing.mongo import MongoServer
 from scheduler import tasks as documents
 from scheduler.documents import TaskTable
-from scheduler.tasks import Tasks
+from scheduler.tasks import Tasks, TasksRefused
 from tests.scheduler.rig import Rig
 
 pytestmark = pytest.mark.integration
@@ -104,3 +105,29 @@ def test_an_address_that_cannot_be_used_is_told_without_its_password() -> None:
     with pytest.raises(UserError) as refused:
         documents.connect("mongodb://user:hunter2@host:port/")
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_is_not_written_is_not_said_to_be(own_mongo: MongoServer) -> None:
+    """On a full disk; and when there is room again it is written."""
+    documents.connect(own_mongo.url)
+    tasks = Tasks("m")
+    tasks.write("m.t", {"due": 1, "asked": 7})
+    steps: list[Callable[[], object]] = [
+        lambda: tasks.write("m.t", {"done": 1}),
+        lambda: tasks.write("m.new", {"done": 1}),
+        lambda: tasks.claim("m.t", 5, {"due": 5}),
+        lambda: tasks.rebase("m.t", 0, 3),
+        lambda: tasks.answered("m.t", 7),
+    ]
+    own_mongo.fill_disk()
+    for step in steps:
+        with pytest.raises(TasksRefused):
+            step()
+    own_mongo.free_disk()
+    for step in steps:
+        step()
+    record = tasks.record("m.t") or {}
+    assert {name: record[name] for name in ("last_tick", "due", "done", "asked")} == {
+        "last_tick": 5, "due": 5, "done": 1, "asked": 0,
+    }  # fmt: skip
+    assert tasks.record("m.new") is not None

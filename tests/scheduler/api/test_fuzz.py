@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.scheduler.rig import Rig
@@ -48,6 +48,11 @@ LIKELY = st.tuples(
     ),
 )  # fmt: skip
 """Requests of which many are good."""
+GOOD = [
+    ("publish_a_task", {"task_id": "t", "task_name": "s2s", "task_kwargs": {"edge": "move"}, "task_type": kind, **when})
+    for kind, when in (("cron", {"hour": "*/5"}), ("cron", {"second": 7}), ("interval", {"seconds": 90}))
+]
+"""Requests that are."""
 
 
 @pytest.fixture
@@ -61,6 +66,9 @@ def test_json_of_any_shape(rig: Rig, http: FlaskClient) -> None:
     accepted: Counter[str] = Counter()
 
     @given(request=st.tuples(st.sampled_from(PATHS), BODIES | PLAUSIBLE) | LIKELY)
+    @example(request=GOOD[0])
+    @example(request=GOOD[1])
+    @example(request=GOOD[2])
     @settings(max_examples=150, deadline=None)
     def send(request: tuple[str, dict[str, Any]]) -> None:
         path, body = request
@@ -77,7 +85,7 @@ def test_json_of_any_shape(rig: Rig, http: FlaskClient) -> None:
         http.post("/remove_a_task/", json={"task_id": body.get("task_id", "")})
 
     send()
-    assert accepted["publish_a_task"] > 5, accepted
+    assert accepted["publish_a_task"] >= len(GOOD), accepted
 
 
 @given(path=st.sampled_from(PATHS), body=st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
