@@ -45,6 +45,8 @@ class Confirming:
     def turn(self) -> None:
         """Ask every target that is due. Blocks; what is wrong with a server is told by the runs of the edge."""
         for edge in list(self._room.flow.edges.values()):
+            if self._stop.is_set():
+                return
             if edge.kind == "s2s" and edge.task is not None and self._is_due(edge):
                 self._room.run(edge.name, max_batches=0, stop=self._stop.is_set)
 

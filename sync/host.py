@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_shutting_down
 from celery.worker import state
 
 from dataflow.broker import queue_of
@@ -49,6 +49,8 @@ STOP_S = 25.0
 """How long the edges may take to finish the batches in hand."""
 CELERY_STOPS_S = 10.0
 """How long Celery may take to end after the edges have."""
+UNANSWERED_S = 2.0
+"""The same, when a server does not answer: what it still does is done again later."""
 EXIT_STUCK = 75
 """Exit code when Celery has stopped to take messages: whoever supervises this process starts it again."""
 
@@ -110,6 +112,7 @@ class _Watch:
     def start(self) -> None:
         """Start the continuous edges."""
         self._watchdog.listen()
+        worker_shutting_down.connect(self._begin_to_stop, weak=False)  # this thread may be waiting for a server
         self._confirming.start()
         self._left.start()
         self._thread.start()
@@ -122,17 +125,21 @@ class _Watch:
 
     def _run(self) -> None:
         while not app.stop.is_set():
-            self._try(self._look)
-            self._try(self._note_depths)
-            self._try(self._look_at_celery)
+            for step in (self._look, self._note_depths, self._look_at_celery):
+                if not app.stop.is_set():
+                    self._try(step)
             app.stop.wait(BEAT_EVERY_S)
-        self._loops.stop(STOP_S)
+        answers = self._loops.stop(STOP_S) and not self._said.get("_look")
+        if answers:
+            self._try(self._leave)
+            answers = not self._said["_leave"]
         self._confirming.join(STOP_S)
         self._left.join(STOP_S)
-        if not self._said.get("_look"):  # else Redis does not answer
-            self._try(self._leave)
-        if not self.celery_ended.wait(CELERY_STOPS_S):
+        if not self.celery_ended.wait(CELERY_STOPS_S if answers else UNANSWERED_S):
             self._give_celery_up()
+
+    def _begin_to_stop(self, **_: object) -> None:
+        self._loops.ask_to_stop()
 
     def _look(self) -> None:
         room = self._room

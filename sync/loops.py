@@ -13,7 +13,7 @@ from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.keys import Keys
 from sync.edges import lanes_of, note, runner_of
 from sync.pace import RETRY_S, Pace, due_in_s
-from sync.run import GOOD, TROUBLE, Run, State, state_of
+from sync.run import GOOD, TROUBLE, UNANSWERED, Run, State, state_of
 from sync.servers import Servers
 from sync.sink import Mode
 from sync.source import LaneName
@@ -63,7 +63,7 @@ class _LaneLoop:
 
         Returns whether the server answers.
         """
-        answers = answers and self.state not in ("away", "unknown")
+        answers = answers and self.state not in UNANSWERED
         return self._runner.leave(release=answers) and answers
 
     @property
@@ -82,8 +82,7 @@ class _LaneLoop:
 
     def _note(self, run: Run) -> None:
         """Note how the stream's run ended, where that is news."""
-        unanswered = run.state in ("away", "unknown")
-        if self._lane != "main" or run.state == "held" or (unanswered and self._stop.is_set()):
+        if self._lane != "main" or run.state == "held" or (run.state in UNANSWERED and self._stop.is_set()):
             return
         news = "" if run.state in GOOD else run.state, run.error, run.mode
         if news != self._noted and note(self._flow, self._edge, self._servers, run):
@@ -115,6 +114,8 @@ class EdgeLoop:
         self._stop = threading.Event()
         self._lanes = [_LaneLoop(flow, edge, servers, lane, self._stop) for lane in lanes_of(edge)]
         self._thread = threading.Thread(target=self._run, name=f"edge-{edge.name}", daemon=True)
+        self.answers = True
+        """Whether its servers answered when it let go of them."""
 
     @property
     def state(self) -> State:
@@ -142,9 +143,8 @@ class EdgeLoop:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._stop.wait(self._turn())
-        answers = True
         for lane in self._lanes:
-            answers = lane.leave(answers=answers)
+            self.answers = lane.leave(answers=self.answers)
 
     def _turn(self) -> float:
         try:
@@ -194,17 +194,18 @@ class Loops:
         for loop in list(self._loops.values()):
             loop.ask_to_stop()
 
-    def stop(self, wait_s: float = 30.0) -> None:
-        """Stop all loops and wait for them."""
-        self._end(list(self._loops), wait_s)
+    def stop(self, wait_s: float = 30.0) -> bool:
+        """Stop all loops and wait for them. Returns whether every server answered at last."""
+        return self._end(list(self._loops), wait_s)
 
-    def _end(self, names: list[str], wait_s: float) -> None:
+    def _end(self, names: list[str], wait_s: float) -> bool:
         ending = [(name, self._loops.pop(name)) for name in names]
         for _, loop in ending:
             loop.ask_to_stop()
         for name, loop in ending:
             if not loop.join(wait_s):
                 log.warning("edge %s is still at work after %g s", name, wait_s)
+        return all(loop.answers for _, loop in ending)
 
 
 def _part(flow: Flow, edge: Edge) -> object:

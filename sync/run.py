@@ -51,6 +51,9 @@ Whatever the state, a frozen batch that was not settled is sent again by the nex
 GOOD: Final[frozenset[State]] = frozenset({"empty", "more", "stopped", "held"})
 """Ends of a run with which nothing is wrong."""
 
+UNANSWERED: Final[frozenset[State]] = frozenset({"away", "unknown"})
+"""Ends of a run of which a server that does not answer is the reason: who is to stop asks it nothing more."""
+
 _STATES: Final[Mapping[type[DataflowError], State]] = {
     LeaseHeld: "held",
     StreamFull: "full",

@@ -34,7 +34,7 @@ from dataflow.store.lane import Frozen, Lease, LeaseHeld, Refused, Waiting, cont
 from sync.ahead import Ahead
 from sync.refused import reasons, sentence
 from sync.renewal import Renewal
-from sync.run import GOOD, TROUBLE, Run, State, state_of
+from sync.run import GOOD, TROUBLE, UNANSWERED, Run, State, state_of
 from sync.search import MOST_PIECES, Search
 from sync.sink import Batch, Mode, Prepared, Refusal, Row, Sink, Verdict
 from sync.source import Source
@@ -174,7 +174,8 @@ class Runner:
             raise
         if state not in GOOD:
             self._forget()
-        remaining = 0 if state == "empty" else self._remaining()
+        asks = state != "empty" and not (stop() and state in UNANSWERED)
+        remaining = self._remaining() if asks else 0
         return Run(
             state, counts.read, counts.written, counts.skipped, counts.dead, remaining, counts.batches,
             time.monotonic() - begun, error, self.mode or "",

@@ -1,4 +1,7 @@
-"""`rig`: one flow of real processes for all cells of a file; `scheduled_rig`: one with a scheduler."""
+"""`rig`: one flow of real processes for all cells of a file; `scheduled_rig`: one with a scheduler.
+
+`ticking_rig` is that one with its task at work.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,18 @@ def scheduled_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     _need_clickhouse()
     with Rig(tmp_path_factory.mktemp("rig"), scheduled=True) as rig:
         yield rig
+
+
+@pytest.fixture
+def ticking_rig(scheduled_rig: Rig) -> Rig:
+    """Its task runs, whatever an earlier test has left, and has moved messages."""
+    rig = scheduled_rig
+    rig.wish("running")
+    rig.until("it runs", lambda: rig.state() == "running")
+    if not rig.accepted:
+        rig.send()
+        rig.assert_whole()
+    return rig
 
 
 def _need_clickhouse() -> None:

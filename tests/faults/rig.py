@@ -20,11 +20,12 @@ from typing import Any
 import pymongo
 
 from dataflow import run_file, warehouse
-from dataflow.audit import Finding, audit
+from dataflow.audit import Finding, Table, audit
 from dataflow.cli.audit import Tables
 from dataflow.client import Hub
 from dataflow.errors import DataflowError
 from dataflow.flow.load import load
+from dataflow.rebase import rebase
 from dataflow.store import declare
 from dataflow.store.keys import Keys
 from dataflow.store.reading import read_streams
@@ -190,8 +191,7 @@ class Rig:
         expected = {n: 1 for n in range(self._next) if n % 97 != 5}
         assert self.rows("doubled") == expected
         assert self.rows("graded") == {n: 1 for n in expected if not is_refused(n)}
-        drifts = [finding for finding in self._audit() if finding.state not in ("ok", "note")]
-        assert drifts == []
+        assert self.drifts() == []
 
     @contextmanager
     def documents(self) -> Iterator[Any]:
@@ -276,8 +276,18 @@ class Rig:
         rows = self._warehouse.rows(f"SELECT n, count() AS rows FROM {table} GROUP BY n ORDER BY n LIMIT 1000000")
         return {int(row["n"]): int(row["rows"]) for row in rows}
 
-    def _audit(self) -> list[Finding]:
-        return list(audit(self.flow, {"main": self.client}, {"warehouse": Tables(self._warehouse)}))
+    def drifts(self) -> list[Finding]:
+        """What does not agree in the books."""
+        found = audit(self.flow, {"main": self.client}, self._tables)
+        return [finding for finding in found if finding.state not in ("ok", "note")]
+
+    def rebase(self) -> None:
+        """Take what does not agree as known, as an operator does after a loss."""
+        rebase(self.flow, {"main": self.client}, self._tables, "the operator")
+
+    @property
+    def _tables(self) -> dict[str, Table]:
+        return {"warehouse": Tables(self._warehouse)}
 
     def _logs(self) -> str:
         logs = (self._folder / ".dataflow/logs").glob("*.log")

@@ -165,7 +165,7 @@ def test_a_bad_edit_leaves_the_former_schedule_and_says_so(rig: Rig) -> None:
         ({"interval_para": "often"}, "mapping"),
         ({"task_kwargs": {"edge": "no such"}}, "no such"),
         ({"task_kwargs": None}, "not nothing"),
-        ({"task_kwargs": "edge"}, "not 'edge'"),
+        ({"task_kwargs": "edge"}, "not str"),
         ({"job_name": "s2ch"}, "is of kind s2s"),
         ({"job_name": "os:system"}, "may not be jobs"),
         ({"job_name": "unheard of"}, "there is no job"),
