@@ -95,6 +95,14 @@ class Table:
         return self.engine.endswith("MergeTree")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it holds what was inserted row by row, and notes tokens in a file of its own, before it has the rows.
+
+        Replicated tables note a token in one step with the rows; others of the family merge rows, whose ids then vanish.
+        """
+        return self.engine == "MergeTree"
+
+    @property
     def has_mid(self) -> bool:
         """Whether there is a `_mid` to find rows by."""
         return any(column.name == MID and column.writable and column.parsed.name == "String" for column in self.columns)
