@@ -96,9 +96,9 @@ class Table:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it holds what was inserted row by row, and notes tokens in a file of its own, before it has the rows.
+        """Whether it holds what was inserted row by row, and notes tokens in a file, before the rows are in place.
 
-        Replicated tables note a token in one step with the rows; others of the family merge rows, whose ids then vanish.
+        Replicated tables note both in one step; others of the family merge rows, and ids vanish.
         """
         return self.engine == "MergeTree"
 

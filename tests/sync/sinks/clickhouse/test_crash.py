@@ -34,7 +34,7 @@ def test_every_row_is_there_once_however_often_the_process_is_killed(window: int
 
 
 def test_killed_when_the_token_was_noted_and_the_rows_were_not_in_place(tmp_path: Path) -> None:
-    """The engine appends the token to a file, then renames the folder of the rows: a kill in between leaves the first."""
+    """The engine appends the token to a file, then renames the folder of the rows; here it has done the first."""
     _write_and_kill(tmp_path, 1, 1, 100, 0.0)
     (part,) = tmp_path.glob("store/*/*/all_1_1_0")
     (noted,) = tmp_path.glob("store/*/*/deduplication_logs/*_1.txt")
