@@ -8,10 +8,10 @@ How a batch that was applied before is recognised (`mode`):
 | readback | a MergeTree with a `_mid` column | before a batch is sent again, its ids are looked up; the rest is sent |
 | none | any other table, if the edge says `delivery: at_least_once` | not at all |
 
-A MergeTree notes a token just before it puts the rows in place: one that was killed in between drops a block that it does
-not have. So what was sent again by its token is looked up afterwards, and what is missing is inserted without one. A batch
-in doubt for ten minutes is looked up before, too: the table forgets blocks. So are messages that are older than the last
-start of the source's server: it may have forgotten that it sent them. Both need a `_mid`.
+A MergeTree notes a token just before it puts the rows in place: one that was killed in between drops a block that it
+does not have. So what was sent again by its token is looked up afterwards, and what is missing is inserted without one.
+A batch in doubt for ten minutes is looked up before, too: the table forgets blocks. So are messages that are older than
+the last start of the source's server: it may have forgotten that it sent them. Both need a `_mid`.
 A batch is one INSERT, and as such all or nothing (per partition). Only where messages lack fields whose columns have
 a DEFAULT is it several, each with a token of its own; after an interruption the rest follows with the next attempt.
 """
@@ -169,7 +169,7 @@ class ClickHouseSink:
                 self._backend.insert(Insert(self._name, block.columns, block.values, token, by_token))
 
     def _insert_dropped(self, batch: Batch, blocks: Sequence[Block], tokens: Sequence[str]) -> None:
-        """Insert what the server dropped by its token and does not have: it was killed before the rows were in place."""
+        """Insert what the server dropped by its token and does not have: it was killed before it had the rows."""
         blocks, tokens = self._missing(blocks, tokens)
         dropped = sum(len(block.rows) for block in blocks)
         if dropped:
