@@ -46,22 +46,23 @@ def examine(name: str, warehouse: Warehouse, edges: Sequence[Edge], look_at: Loo
         return [Finding(subject, "wrong", "unreachable", str(error), remedy)]
     found = [_version(subject, str(row["version"]), took_s * 1000)]
     found.append(judge_clock(subject, int(row["now"]) + 0.5 - (clock + took_s / 2)))
+    version = _numbers(str(row["version"]))
     for edge in edges:
-        found += _table(edge, look_at)
+        found += _table(edge, version, look_at)
     return found
 
 
-def _table(edge: Edge, look_at: LookAtTable) -> list[Finding]:
+def _table(edge: Edge, version: tuple[int, ...], look_at: LookAtTable) -> list[Finding]:
     subject = f"edge {edge.name}"
     try:
         table = look_at(edge)
     except DataflowError as error:
         remedy = "let the user of this connection read system.tables and describe the table"
         return [Finding(subject, "wrong", "table", f"its table cannot be looked at: {error}", remedy)]
-    return list(judge_table(subject, edge, table))
+    return list(judge_table(subject, edge, version, table))
 
 
-def judge_table(subject: str, edge: Edge, table: TableFacts | None) -> Iterator[Finding]:
+def judge_table(subject: str, edge: Edge, version: tuple[int, ...], table: TableFacts | None) -> Iterator[Finding]:
     """What is to be said about the table of an edge. Pure."""
     create = f"`dataflow ddl {edge.name}` prints the statement"
     if table is None:
@@ -72,14 +73,14 @@ def judge_table(subject: str, edge: Edge, table: TableFacts | None) -> Iterator[
         else:
             yield Finding(subject, "wrong", "table", f"there is no table {edge.table}", f"make it: {create}")
         return
-    yield _mode(subject, edge, table, create)
+    yield _mode(subject, edge, version, table, create)
     if not table.has_mid:
         remedy = f"add the column; {create}"
         text = f"{table.name} has no column `_mid`: audit, search and batches in doubt do not find its rows"
         yield Finding(subject, "note", "mid", text, remedy)
 
 
-def _mode(subject: str, edge: Edge, table: TableFacts, create: str) -> Finding:
+def _mode(subject: str, edge: Edge, version: tuple[int, ...], table: TableFacts, create: str) -> Finding:
     said = f"{table.name} ({table.engine}) knows a batch again by {table.mode}"
     if table.mode == "none":
         if edge.delivery == "at_least_once":
@@ -92,13 +93,16 @@ def _mode(subject: str, edge: Edge, table: TableFacts, create: str) -> Finding:
     if table.mode == "token" and table.window < WINDOW:
         text = f"{said}, but remembers {table.window} blocks only"
         return Finding(subject, "note", "window", text, "set non_replicated_deduplication_window = 10000 on the table")
+    if table.mode == "readback" and version >= TOKENS_SINCE:
+        remedy = f"give the table a deduplication window: then views that failed get their rows, too; {create}"
+        return Finding(subject, "note", "mode", said, remedy)
     return Finding(subject, "ok", "mode", said)
 
 
 def _version(subject: str, text: str, latency_ms: float) -> Finding:
     said = f"ClickHouse {text} answers in {latency_ms:.1f} ms"
     if _numbers(text) < TOKENS_SINCE:
-        remedy = "from 22.2 on a replicated table knows a batch again by its token, without looking rows up"
+        remedy = "from 22.2 on a table knows a batch again by its token, and views that failed get their rows"
         return Finding(subject, "note", "version", said, remedy)
     return Finding(subject, "ok", "version", said)
 

@@ -43,25 +43,26 @@ def _table(mode: str, window: int = 0, has_mid: bool = True) -> TableFacts:
 
 
 @pytest.mark.parametrize(
-    ("table", "expected"),
+    ("table", "version", "expected"),
     [
-        (None, {"table": "wrong"}),
-        (_table("token", 10_000), {"mode": "ok"}),
-        (_table("token", 100), {"window": "note"}),
-        (_table("token", 10_000, has_mid=False), {"mode": "ok", "mid": "note"}),
-        (_table("readback"), {"mode": "ok"}),
-        (_table("none", has_mid=False), {"mode": "wrong", "mid": "note"}),
+        (None, (24, 8), {"table": "wrong"}),
+        (_table("token", 10_000), (24, 8), {"mode": "ok"}),
+        (_table("token", 100), (24, 8), {"window": "note"}),
+        (_table("token", 10_000, has_mid=False), (24, 8), {"mode": "ok", "mid": "note"}),
+        (_table("readback"), (18, 16), {"mode": "ok"}),
+        (_table("readback"), (24, 8), {"mode": "note"}),
+        (_table("none", has_mid=False), (24, 8), {"mode": "wrong", "mid": "note"}),
     ],
 )
-def test_tables(table: TableFacts | None, expected: dict[str, str], tmp_path: Path) -> None:
-    found = judge_table("edge archive", _edge(tmp_path), table)
+def test_tables(table: TableFacts | None, version: tuple[int, ...], expected: dict[str, str], tmp_path: Path) -> None:
+    found = judge_table("edge archive", _edge(tmp_path), version, table)
     assert {finding.code: finding.level for finding in found} == expected
 
 
 def test_what_the_flow_file_allows_is_not_wrong(tmp_path: Path) -> None:
-    missing = judge_table("edge archive", _edge(tmp_path, create="true"), None)
+    missing = judge_table("edge archive", _edge(tmp_path, create="true"), (24, 8), None)
     assert [finding.level for finding in missing] == ["ok"]
-    loose = judge_table("e", _edge(tmp_path, delivery="at_least_once"), _table("none"))
+    loose = judge_table("e", _edge(tmp_path, delivery="at_least_once"), (24, 8), _table("none"))
     assert [finding.level for finding in loose] == ["note"]
 
 

@@ -335,6 +335,25 @@ class TestFailures:
         assert write(sink, content, resent=True) == 2
         assert [found["_mid"] for found in stored()] == ["m0", "m1"]
 
+    @pytest.mark.parametrize(("window", "in_view"), [(100, 2), (0, 0)], ids=["token", "readback"])
+    def test_a_view_that_is_mended_gets_its_rows_where_the_table_remembers_blocks(
+        self, window: int, in_view: int, execute: Execute, opened: Open, warehouse: ChdbWarehouse, table: str
+    ) -> None:
+        remember = f"SETTINGS non_replicated_deduplication_window = {window}"
+        execute(f"CREATE TABLE % (_mid String, n UInt8) ENGINE = MergeTree ORDER BY n {remember}")
+        execute("CREATE TABLE %_to (x UInt8, CONSTRAINT low CHECK x != 7) ENGINE = MergeTree ORDER BY x")
+        execute("CREATE MATERIALIZED VIEW %_mv TO %_to AS SELECT n AS x FROM %")
+        content = [row("m0", n="7"), row("m1", n="8")]
+        sink = opened()
+        with pytest.raises(OutcomeUnknown, match="Constraint `low`"):
+            write(sink, content)
+        execute("ALTER TABLE %_to DROP CONSTRAINT low")
+        assert write(sink, content, resent=True) == 2
+        assert warehouse.ask(f"SELECT count() FROM {table}", format="TSV") == b"2\n"
+        assert warehouse.ask(f"SELECT count() FROM {table}_to", format="TSV") == b"%d\n" % in_view
+        execute("DROP TABLE %_mv SYNC")
+        execute("DROP TABLE %_to SYNC")
+
     def test_a_verdict_that_other_rules_made_is_refused(self, execute: Execute, opened: Open) -> None:
         execute(f"CREATE TABLE % (_mid String, n UInt8) ENGINE = MergeTree ORDER BY n {WINDOW}")
         sink = opened()
