@@ -24,6 +24,7 @@ from dataflow.errors import DataflowError
 from dataflow.flow.spec import Edge, EdgeKind, Flow
 from dataflow.store.declare import declared_streams
 from dataflow.store.keys import Keys
+from dataflow.store.leads import read_leads
 from dataflow.store.reading import Books, GroupView, LaneView, StreamView, Tallies, read_stream, read_tallies
 from dataflow.store.redis import Client
 
@@ -224,10 +225,11 @@ def audit(
     """
     servers = [_Server(flow, name, client) for name, client in clients.items()]
     found = [finding for server in servers for view in server.streams() for finding in check_stream(view)]
-    before = _Counters(flow, {server.name: server.tallies() for server in servers})
+    names = {name: names for server in servers for name, names in server.names().items()}
+    before = _Counters(flow, {server.name: server.tallies() for server in servers}, names)
     counted = {target: _count(target, tables) for target in _stored(flow, "s2ch")}
     kept = {target: _count_documents(edges[0], documents or {}) for target, edges in _stored(flow, "s2mongo").items()}
-    after = _Counters(flow, {server.name: server.tallies() for server in servers})
+    after = _Counters(flow, {server.name: server.tallies() for server in servers}, names)
     found += [check_lane(lane) for lane in after.lanes()]
     found += [
         check_writer(name, _sent(name, before, after), before.arrived(name), after.arrived(name))
@@ -268,6 +270,10 @@ class _Server:
             for stream in self._streams
         ]
 
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Every name under which a reader has written: the one that it has, and its former ones."""
+        return {name: (name, *lead.former) for name, lead in read_leads(self._client, self._keys).items()}
+
     def tallies(self) -> Tallies:
         return read_tallies(self._client, self._keys, self._streams, self._edges)
 
@@ -275,25 +281,32 @@ class _Server:
 class _Counters:
     """The counters of all servers. Those of one server are of one instant."""
 
-    def __init__(self, flow: Flow, servers: Mapping[str, Tallies]) -> None:
+    def __init__(self, flow: Flow, servers: Mapping[str, Tallies], names: Mapping[str, tuple[str, ...]]) -> None:
         self._flow = flow
         self._servers = servers
+        self._names = names
 
-    def written(self, name: str) -> int:
-        """Messages that a worker or edge says it has written."""
-        worker = self._flow.workers.get(name)
-        stream = worker.source if worker else self._flow.edges[name].anchor
-        return self._servers[self._flow.streams[stream].on].counts[stream].get(f"{name}.out", 0)
+    def written(self, *readers: str) -> int:
+        """Messages that workers and edges say they have written, under all names that they ever had."""
+        written = {(self._anchor(reader), name) for reader in readers for name in self._names.get(reader, (reader,))}
+        return sum(self._counts(stream).get(f"{name}.out", 0) for stream, name in written)
 
-    def arrived(self, name: str) -> int:
+    def arrived(self, reader: str) -> int:
         """Messages from a worker or edge that all streams together have counted."""
         counts = [counts for server in self._servers.values() for counts in server.counts.values()]
-        return sum(count.get(f"from.{name}", 0) for count in counts)
+        return sum(count.get(f"from.{name}", 0) for count in counts for name in self._names.get(reader, (reader,)))
 
     def open(self, name: str) -> int:
         """Messages in the open batches of an edge."""
         lanes = [lane for server in self._servers.values() for lane in server.lanes.get(name, ())]
         return sum(lane.open.count for lane in lanes if lane.open)
+
+    def _anchor(self, reader: str) -> str:
+        worker = self._flow.workers.get(reader)
+        return worker.source if worker else self._flow.edges[reader].anchor
+
+    def _counts(self, stream: str) -> Mapping[str, int]:
+        return self._servers[self._flow.streams[stream].on].counts[stream]
 
     def lanes(self) -> list[LaneView]:
         return [lane for server in self._servers.values() for lanes in server.lanes.values() for lane in lanes]
@@ -345,8 +358,8 @@ def _table_findings(
 
 
 def _sent_together(edges: Sequence[Edge], before: _Counters, after: _Counters) -> Sent:
-    sent = [_sent(edge.name, before, after) for edge in edges]
-    return Sent(sum(s.before for s in sent), sum(s.after for s in sent), sum(s.in_flight for s in sent))
+    names = [edge.name for edge in edges]
+    return Sent(before.written(*names), after.written(*names), sum(after.open(name) for name in names))
 
 
 def _count_documents(edge: Edge, documents: Mapping[str, Documents]) -> int | str:

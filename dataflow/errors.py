@@ -12,6 +12,7 @@
     |-- ServerFull             the server is at its memory limit; nothing was written
     |-- Fenced                 someone else owns this work now; nothing was written
     |-- NotDeclared            the flow was not applied to this Redis (or its state was deleted)
+    |-- StillOnItsWay          an edge cannot be led elsewhere yet; nothing was changed
     |-- BatchConflict          the target already has another batch under this sequence number
     |-- TargetBehind           the target has lost batches that the source has settled
     `-- TargetRefused          the target answered with an error before anything was written
@@ -138,6 +139,23 @@ class NotDeclared(DataflowError):
     """The flow is not applied to this Redis; run `dataflow apply`."""
 
     exit_code = 7
+
+
+class StillOnItsWay(DataflowError):
+    """An edge cannot be led elsewhere or replaced yet: its target may have what is on its way, nobody else can tell.
+
+    Nothing was changed.
+    """
+
+    exit_code = 9
+
+    def __init__(self, edge: str, former: str, wish: str, messages: int) -> None:
+        self.edge, self.messages = edge, messages
+        super().__init__(
+            f"{edge!r} led to {former}, and {wish}; but {messages} messages are still on their way to the former: "
+            f"nothing was changed. Run the flow with {edge!r} as it was until they have arrived (some seconds, if "
+            f"nothing is wrong: see `dataflow status`), then apply again"
+        )
 
 
 class BatchConflict(DataflowError):

@@ -31,6 +31,10 @@ def configure(level: str = "info", format: Format = "console", stream: TextIO | 
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)  # all that it tells, our errors tell
+    for name in ("pymongo.command", "pymongo.client"):
+        logging.getLogger(name).setLevel(
+            logging.INFO
+        )  # at debug they tell whole documents, with what is secret in them
     logging.getLogger("httpx").setLevel(max(logging.getLevelName(level.upper()), logging.WARNING))  # a line per request
 
 

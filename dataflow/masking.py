@@ -1,4 +1,6 @@
-"""Hides the secrets of addresses: whatever is shown or logged goes through here."""
+"""Hides the secrets of addresses, and what stands under a name that tells of one: what is shown or logged goes through
+here.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ _CREDENTIALS = re.compile(r"(?P<head>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/@:]*:)[^\s
 _SECRET_PARAMETER = re.compile(r"(?P<head>[?&;]\w*(?:password|passwd|pwd|secret|token|key)=)[^\s&;]+", re.IGNORECASE)
 
 
-_SECRET_NAME = re.compile(r"pwd|passw|secret|token|api_?key|credential", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"pwd|passw|secret|token|(api|private|access)[_-]?key|credential|authori[sz]ation|cookie", re.IGNORECASE
+)
 
 
 def is_secret_name(name: str) -> bool:
@@ -35,9 +39,19 @@ def mask_urls(text: str) -> str:
 
 
 def masked(value: Any) -> Any:
-    """Plain data with the passwords of all addresses in its texts hidden; keys stay."""
+    """Plain data with the passwords of all addresses in its texts hidden, and every value whose name tells of a secret,
+    be it in a mapping or in a pair. Names stay; so do null, true and false, and what is empty.
+    """
     if isinstance(value, str):
         return mask_urls(value)
     if isinstance(value, Mapping):
-        return {key: masked(one) for key, one in value.items()}
-    return [masked(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: _hidden(one) if is_secret_name(str(key)) else masked(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        if len(value) == 2 and isinstance(value[0], str) and is_secret_name(value[0]):
+            return [value[0], _hidden(value[1])]
+        return [masked(one) for one in value]
+    return value
+
+
+def _hidden(value: Any) -> Any:
+    return value if isinstance(value, bool) or not value else MASK

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from dataflow.errors import UserError
+from dataflow.masking import masked
 
 CRON_FIELDS: Final = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 INTERVAL_FIELDS: Final = ("weeks", "days", "hours", "minutes", "seconds")
@@ -72,14 +73,14 @@ def trigger(schedule: Mapping[str, Any], home: str = "", start: str | None = Non
     except BadSchedule:
         raise
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadSchedule(f"the schedule {dict(given)} cannot be used: {error}") from None
+        raise BadSchedule(f"the schedule {masked(given)} cannot be used: {error}") from None
 
 
 def _inner(form: str, given: Mapping[str, Any]) -> dict[str, Any]:
     inner = given[form]
     fields = {"run_date": inner} if form == "date" and not isinstance(inner, Mapping) else inner
     if not isinstance(fields, Mapping):
-        raise BadSchedule(f"{form} must be a mapping, not {inner!r}")
+        raise BadSchedule(f"{form} must be a mapping, not {masked(inner)!r}")
     beside = {"timezone": given["timezone"]} if "timezone" in given else {}
     return {**beside, **{name: value for name, value in fields.items() if value is not None}}
 

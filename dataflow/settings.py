@@ -33,7 +33,8 @@ class Settings(BaseSettings):
     in one request. idempotency_ttl_s: how long it remembers a key. redis_timeout_s: how long a call to Redis may
     take. data_dir: where a flow keeps its data; None: `.dataflow` beside the flow file. api_key, api_key_file: the key
     that our own commands and clients send, or the file with it. require_keys: services ask for a key even on loopback
-    and while the flow has none.
+    and while the flow has none. host_names: names by which services without keys may be called, beside those of
+    loopback; with commas between them.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
@@ -48,10 +49,16 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     api_key_file: Path | None = None
     require_keys: bool = False
+    host_names: str = ""
 
     def data_folder(self, flow: Path) -> Path:
         """Where the flow of this file keeps its data. Absolute; need not exist."""
         return (self.data_dir or flow.absolute().parent / ".dataflow").absolute()
+
+    @property
+    def host_names_listed(self) -> tuple[str, ...]:
+        """`host_names`, one by one."""
+        return tuple(filter(None, map(str.strip, self.host_names.split(","))))
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -8,7 +8,8 @@ from typing import Final
 from flask import Flask, request
 from flask.typing import RouteCallable
 
-from dataflow.access.gate import Gate
+from dataflow.access.gate import LOOPBACK, Gate
+from dataflow.access.hosts import Hosts
 from dataflow.access.scopes import OPEN, Need, needs
 from dataflow.settings import Settings
 from dataflow.web.app import make_app
@@ -37,15 +38,18 @@ NEEDS: Final[Mapping[str, Need]] = {
 """What each address asks of a key, by its name."""
 
 
-def create_app(live: LiveNet, settings: Settings, *, keys_required: bool = False) -> Flask:
+def create_app(
+    live: LiveNet, settings: Settings, *, keys_required: bool = False, hosts: Hosts | None = LOOPBACK
+) -> Flask:
     """The application for one flow. Its threads share the connections of `live`.
 
     Args:
         live: the flow.
         settings: limits.
         keys_required: ask for a key even while the flow has none; once it has any, keys are asked for anyway.
+        hosts: the names by which it may be called while it asks for no keys; None: any.
     """
-    gate = Gate(lambda: (live.current().home, live.current().keys), required=keys_required)
+    gate = Gate(lambda: (live.current().home, live.current().keys), required=keys_required, hosts=hosts)
     app = make_app("hub", gate, NEEDS, _explain, addresses=_ADDRESSES, bug=_BUG, refusal=Refusal)
     app.url_map.merge_slashes = False
     for method, rule, name, view in _routes(live, settings):

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from dataflow.access.listen import insecure_option, keys_required
+from dataflow.access.listen import hosts_of, insecure_option, keys_required
 from dataflow.cli.arguments import flow_argument
 from dataflow.connections import resolve
 from dataflow.flow.load import load
@@ -43,10 +43,11 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
         client.close()  # gunicorn forks
     host = host or declared.hub_host
     required = keys_required(declared, host, settings, insecure=insecure)
+    hosts = hosts_of(settings, insecure=insecure)
     bind = f"{host}:{port or _port(declared)}"
 
     def start() -> Host:
-        return Host(path, bind, settings, keys_required=required)
+        return Host(path, bind, settings, keys_required=required, hosts=hosts)
 
     Server("hub", bind, start, processes=workers, threads=threads).run()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from dataflow.access.hosts import Hosts
 from dataflow.flow.load import load
 from dataflow.settings import Settings
 from message_hub.app import create_app
@@ -23,11 +24,13 @@ class Host:
         bind: host:port of the hub, told with each beat.
         settings: limits and time-outs.
         keys_required: ask for an API key even while the flow has none.
+        hosts: the names by which it may be called while it asks for none; None: any.
     """
 
-    def __init__(self, path: Path, bind: str, settings: Settings, *, keys_required: bool) -> None:
+    def __init__(self, path: Path, bind: str, settings: Settings, *, keys_required: bool, hosts: Hosts | None) -> None:
         self._settings = settings
         self._keys_required = keys_required
+        self._hosts = hosts
         self._live = LiveNet(lambda: Net.of(load(path), settings.redis_timeout_s))
         self._pulse = Pulse(self._live, bind)
         self._pulse.start()
@@ -35,7 +38,7 @@ class Host:
     @cached_property
     def app(self) -> Flask:
         """The application."""
-        return create_app(self._live, self._settings, keys_required=self._keys_required)
+        return create_app(self._live, self._settings, keys_required=self._keys_required, hosts=self._hosts)
 
     def close(self) -> None:
         """Say good-bye."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dataflow.access.listen import insecure_option, keys_required
+from dataflow.access.listen import hosts_of, insecure_option, keys_required
 from dataflow.cli.arguments import flow_argument
 
 
@@ -34,11 +34,13 @@ def scheduler(flow: Path, host: str | None, port: int | None, threads: int, inse
     sys.path.append(str(path.parent))  # for jobs; last: a folder of the user's must not shadow ours
     declared = load(path)
     addresses(declared)  # here an address that is missing is told in one clear line
+    settings = read_settings()
     host = host or declared.scheduler.host
-    required = keys_required(declared, host, read_settings(), insecure=insecure)
+    required = keys_required(declared, host, settings, insecure=insecure)
+    hosts = hosts_of(settings, insecure=insecure)
     bind = f"{host}:{port or declared.scheduler.port}"
 
     def start() -> Host:
-        return Host.started(path, keys_required=required)
+        return Host.started(path, keys_required=required, hosts=hosts)
 
     Server("scheduler", bind, start, processes=1, threads=threads).run()  # one process, for there is one loop

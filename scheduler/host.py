@@ -9,7 +9,8 @@ from pathlib import Path
 
 from flask import Flask
 
-from dataflow.access.gate import Gate
+from dataflow.access.gate import LOOPBACK, Gate
+from dataflow.access.hosts import Hosts
 from dataflow.broker import broker_url, queue_of
 from dataflow.errors import DataflowError
 from dataflow.flow.load import load
@@ -36,16 +37,17 @@ class Host:
     Args:
         path: the flow file.
         keys_required: the API asks for a key even while the flow has none.
+        hosts: the names by which it may be called while it asks for none; None: any.
 
     Raises FlowError, NotRunning, UserError (no MongoDB), ServerAway, FormatTooNew: nothing was started.
     """
 
-    def __init__(self, path: Path, *, keys_required: bool = False) -> None:
+    def __init__(self, path: Path, *, keys_required: bool = False, hosts: Hosts | None = LOOPBACK) -> None:
         flow = load(path)
         redis_url, mongo_url = addresses(flow)
         self._keys = Keys(flow.name)
         self._redis = connect(redis_url)
-        self._gate = Gate(lambda: (self._redis, self._keys), required=keys_required)
+        self._gate = Gate(lambda: (self._redis, self._keys), required=keys_required, hosts=hosts)
         documents.connect(mongo_url)
         check_format(self._redis, self._keys)
         self._flow = LiveFlow(path, flow, self._redis)
@@ -63,9 +65,9 @@ class Host:
         return create_app(self.loop, self._tasks, self._jobs, lambda: self._flow.current, self._gate)
 
     @classmethod
-    def started(cls, path: Path, *, keys_required: bool = False) -> Host:
+    def started(cls, path: Path, *, keys_required: bool, hosts: Hosts | None) -> Host:
         """One that schedules already. Once per process, after the last fork."""
-        host = cls(path, keys_required=keys_required)
+        host = cls(path, keys_required=keys_required, hosts=hosts)
         host.loop.start()
         host._thread.start()
         return host

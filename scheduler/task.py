@@ -75,7 +75,7 @@ class Task:
     def trigger(self, zone: str) -> Trigger:
         """When it is due; `zone` is for a schedule that names none. Raises BadSchedule."""
         if not isinstance(self.schedule, Mapping):
-            raise BadSchedule(f"interval_para must be a mapping, not {self.schedule!r}")
+            raise BadSchedule(f"interval_para must be a mapping, not {type(self.schedule).__name__}")
         return trigger(self.schedule, zone, self.start, self.end)
 
     @property
@@ -84,7 +84,7 @@ class Task:
         if self.kwargs is None:
             return {}
         if not isinstance(self.kwargs, Mapping):
-            raise BadJob(f"task_kwargs must be an object of names and values, not {self.kwargs!r}")
+            raise BadJob(f"task_kwargs must be an object of names and values, not {type(self.kwargs).__name__}")
         return self.kwargs
 
     @property

@@ -166,8 +166,8 @@ class _Site:
             "task_id": task.task_id,
             "description": task.description,
             "job": task.job_name,
-            "arguments": task.kwargs,
-            "schedule": task.schedule,
+            "arguments": _shown(task.kwargs),
+            "schedule": _shown(task.schedule),
             "start": task.start,
             "end": task.end,
             "enabled": task.enabled,
@@ -199,6 +199,11 @@ class _Site:
 
     def _at(self, ms: int) -> str:
         return datetime.fromtimestamp(ms / 1000, self._home).strftime("%Y-%m-%d %H:%M:%S") if ms else ""
+
+
+def _shown(value: object) -> object:
+    """What should be names and values. Text may hold them in a way of its own, a secret among them: its type then."""
+    return value if value is None or isinstance(value, Mapping | list) else f"({type(value).__name__})"
 
 
 def _facts(run: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import mongoengine
 from mongoengine.errors import OperationError
-from pymongo.errors import ConfigurationError, ConnectionFailure, PyMongoError
+from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure, PyMongoError
 
 from dataflow.errors import DataflowError, ServerAway, UserError
 from dataflow.masking import mask_urls
@@ -82,8 +82,15 @@ class Tasks:
 
     def set(self, key: object, **fields: Any) -> None:
         """Set fields of the document with this `_id`, of whatever type that is. A document that is gone stays gone."""
+        documents = TaskTable._get_collection()
         with _reaching():
-            TaskTable._get_collection().update_one({"_id": key}, {"$set": fields})
+            try:
+                documents.update_one({"_id": key}, {"$set": fields})
+            except OperationFailure:
+                if not isinstance(key, Mapping):
+                    raise
+                # The embedded server takes an object there for operators: it is asked for field by field.
+                documents.update_one({f"_id.{name}": value for name, value in key.items()}, {"$set": fields})
 
     def records(self) -> dict[str, Raw]:
         """pid -> its runs, as they stand."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Mapping
 
 from dataflow.flow.spec import Edge, Flow
@@ -49,7 +50,8 @@ class _LaneLoop:
             return self._after(Run(state_of(error), error=str(error)))
         if waiting.paused:
             return self._after(Run("paused", error=waiting.paused))
-        due_s = due_in_s(waiting, self._min_batch, self._edge.max_wait_s)
+        waited_s = self._pace.waited_s(waiting.count, time.monotonic())
+        due_s = due_in_s(waiting, self._min_batch, self._edge.max_wait_s, waited_s)
         if due_s != 0:
             if self.state not in GOOD:  # what was wrong is over, and there is nothing to run
                 self._after(Run("empty"))
@@ -80,7 +82,8 @@ class _LaneLoop:
 
     def _note(self, run: Run) -> None:
         """Note how the stream's run ended, where that is news."""
-        if self._lane != "main" or run.state == "held":
+        unanswered = run.state in ("away", "unknown")
+        if self._lane != "main" or run.state == "held" or (unanswered and self._stop.is_set()):
             return
         news = "" if run.state in GOOD else run.state, run.error, run.mode
         if news != self._noted and note(self._flow, self._edge, self._servers, run):
@@ -145,7 +148,12 @@ class EdgeLoop:
 
     def _turn(self) -> float:
         try:
-            return min([lane.turn() for lane in self._lanes])
+            pauses = []
+            for lane in self._lanes:
+                pauses.append(lane.turn())
+                if self._stop.is_set():
+                    break
+            return min(pauses)
         except Exception:
             log.exception("edge %s: an error that nobody expected", self._edge.name)
             return RETRY_S[1]

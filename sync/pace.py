@@ -20,12 +20,15 @@ ALARM_AFTER: Final = 3
 """So many runs in a row must go wrong before an alarm is raised."""
 
 
-def due_in_s(waiting: Waiting, min_batch: int, max_wait_s: float) -> float | None:
+def due_in_s(waiting: Waiting, min_batch: int, max_wait_s: float, waited_s: float = 0.0) -> float | None:
     """Seconds until a batch should be moved; 0 is now, None is when more has come.
 
     Few large batches are better than many small ones (a table gets a part for each): messages wait until there are
     `min_batch` of them or the first has waited for `max_wait_s`. An open batch waits for nothing. Where the target is
     to confirm what it has, it is asked in time.
+
+    Args:
+        waited_s: how long messages have waited as far as we know ourselves; see `Pace.waited_s`.
     """
     if waiting.open or waiting.fresh:
         return 0.0
@@ -34,7 +37,7 @@ def due_in_s(waiting: Waiting, min_batch: int, max_wait_s: float) -> float | Non
         return confirm_s
     if waiting.count >= min_batch:
         return 0.0
-    left_s = max(0.0, max_wait_s - waiting.age_ms / 1000)
+    left_s = max(0.0, max_wait_s - max(waiting.age_ms / 1000, waited_s))
     return left_s if confirm_s is None else min(left_s, confirm_s)
 
 
@@ -44,6 +47,22 @@ class Pace:
 
     idle: int = 0
     failures: int = 0
+    since: float | None = None
+
+    def waited_s(self, count: int, now: float) -> float:
+        """For how long messages have been seen waiting since the last run, by our own clock.
+
+        After the clock of a Redis was set back, entries have ids that lie in its future, and so no age, for as long.
+
+        Args:
+            count: how many wait now.
+            now: monotonic seconds.
+        """
+        if not count:
+            self.since = None
+        elif self.since is None:
+            self.since = now
+        return 0.0 if self.since is None else now - self.since
 
     def after_look(self, due_s: float | None) -> float:
         """Seconds to wait when there was nothing to run."""
@@ -57,6 +76,7 @@ class Pace:
         Args:
             chance: between 0 and 1, random: runners that failed together must not come back together.
         """
+        self.since = None
         if state not in GOOD and state != "paused":
             self.failures += 1
             bounds = FULL_S if state == "full" else RETRY_S

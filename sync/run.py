@@ -39,10 +39,11 @@ State = Literal[
 """How a run ended.
 
 empty: nothing is left to move. more: the most batches were moved. stopped: the stop flag was set. held: another runner
-has the lease. full: no room at the target or in the dead letters. paused: a person must resume the edge. fenced:
-another runner took over. away: a server cannot be reached. unknown: a server did not answer. undeclared: the flow is
-not applied. refused: the target said no before anything was written. conflict: the target still had another batch
-after all attempts to reconcile. failed: any other error.
+has the lease, or nothing new is begun because the edge is being taken out of the flow or led elsewhere. full: no room
+at the target or in the dead letters. paused: a person must resume the edge. fenced: another runner took over. away: a
+server cannot be reached. unknown: a server did not answer. undeclared: the flow is not applied, or another one is.
+refused: the target said no before anything was written. conflict: the target still had another batch after all
+attempts to reconcile. failed: any other error.
 
 Whatever the state, a frozen batch that was not settled is sent again by the next run.
 """

@@ -237,6 +237,8 @@ class Runner:
                 if max_batches is not None and counts.batches >= max_batches:
                     return "more"
                 lease = self._confirm(sink, lease)  # 7
+                if lease.leaving:
+                    return "held"
                 work = self._next(sink, lease, ahead.after(lease.position))  # 2, 3, 4
             if work is None:
                 return "empty"

@@ -15,6 +15,7 @@ from dataflow.store.alarms import raise_alarm
 from dataflow.store.declare import declare
 from dataflow.store.keys import Keys
 from dataflow.store.lane import CONFIRM_MS, Confirmed, Frozen, Lane, Lease, Refused, Waiting
+from dataflow.store.leads import lead_of
 from dataflow.store.redis import Client
 from dataflow.store.resume import PAUSED
 from sync.rows import as_row
@@ -94,7 +95,8 @@ class StreamSource(Lane):
     """One lane of an edge on its source stream, with the flow that declares it."""
 
     def __init__(self, flow: Flow, edge: Edge, redis: Client, lane: LaneName = "main") -> None:
-        super().__init__(redis, Keys(flow.name), edge.source, edge.name, retry=lane == "retry")
+        at = lead_of(flow, edge.name).at
+        super().__init__(redis, Keys(flow.name), edge.source, edge.name, at=at, retry=lane == "retry")
         self._flow = flow
 
     def hold(self, reason: str) -> None:

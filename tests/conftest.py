@@ -10,6 +10,9 @@
 `mongo`           a MongoDB-wire server for the session; tests take databases or collections of their own
 `own_mongo`       one for this test alone, to be killed
 
+Every server from Redis 7 on has the users of deploy/redis/users.acl, and what a test runs logs in as one of them: see
+tests/redis_users. `--no-redis-users` turns it off.
+
 A machine without clickhouse-server leaves those tests out and says so; with CI=true they fail.
 """
 
@@ -25,6 +28,7 @@ from hypothesis import settings
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import NO_CLICKHOUSE, ClickHouseServer, RedisServer, clickhouse_binary, in_ci
 from dataflow.up import redis_server as program
+from tests.redis_users.plugin import Suite
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("unhurried", deadline=None)
@@ -33,6 +37,37 @@ settings.load_profile("unhurried")
 
 def _name(binary: Path) -> str:
     return "redis-" + ".".join(map(str, program.version(binary)))
+
+
+_SUITE = pytest.StashKey[Suite]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a failing test be tried without users."""
+    parser.addoption("--no-redis-users", action="store_true", help="let everybody do anything in Redis")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the users before any server is started, in each process that runs tests: xdist's first one runs none."""
+    distributes = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not distributes and not config.getoption("--no-redis-users"):
+        suite = config.stash[_SUITE] = Suite()
+        suite.start()
+        config.add_cleanup(suite.close)
+
+
+@pytest.fixture(scope="session")
+def redis_users(pytestconfig: pytest.Config) -> Suite | None:
+    """The users of the suite; None if it runs without."""
+    return pytestconfig.stash.get(_SUITE, None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_refused(redis_users: Suite | None) -> Iterator[None]:
+    """Fail a test in which Redis has refused something to a role of the flow."""
+    yield
+    refusals = redis_users.refusals() if redis_users else []
+    assert not refusals, f"Redis refused what deploy/redis/users.acl does not let the role do: {refusals}"
 
 
 def pytest_report_header() -> list[str]:

@@ -20,7 +20,7 @@ from dataflow.process import dies_with_parent
 from dataflow.store.hop import Hop
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, connect
-from workers import fate, kinds
+from workers import fate, kinds, memory
 from workers.handler import Handler, HandlerUnusable, Pace
 from workers.loop import Loop
 from workers.patience import Patience
@@ -33,6 +33,7 @@ EXIT_OK = 0
 EXIT_BROKEN = 70
 EXIT_UNUSABLE = 78
 EXIT_SETUP = 79
+EXIT_MEMORY = 80
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SHOW_STACKS = signal.SIGUSR2
@@ -95,6 +96,9 @@ def _live(
         _arrange_streams()
         _arrange_faults()
         code = _run(job, consumer, predecessors, pulse)
+    except MemoryError:  # as if it had crashed: with it goes what it had taken, and what it held runs one by one
+        traceback.print_exc(limit=-3)
+        code = EXIT_MEMORY
     except BaseException:  # noqa: BLE001 - the last frame of the process: say what happened and end
         traceback.print_exc()
     finally:
@@ -130,6 +134,8 @@ def _run(job: Job, consumer: str, predecessors: Sequence[str], pulse: Pulse) -> 
     flow, worker = job.flow, job.worker
     redis = connect(job.redis_url)
     trouble = Trouble(flow, worker, redis)
+    if worker.memory_mb is not None:
+        memory.limit(worker.memory_mb, worker.threads)
     try:
         handler = kinds.load(worker, flow.path.parent)
     except HandlerUnusable as error:

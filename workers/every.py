@@ -25,16 +25,18 @@ class Every:
         self._next = 0.0
         self._said = ""
 
-    def run(self, now: float) -> None:
-        """Run the step if it is due at `now` (monotonic seconds)."""
+    def run(self, now: float) -> bool:
+        """Run the step if it is due at `now` (monotonic seconds). False: it failed."""
         if now < self._next:
-            return
+            return True
         self._next = now + self._seconds()
         try:
             self._step()
             self._said = ""
+            return True
         except DataflowError as error:
             self._next = min(self._next, now + AGAIN_S)
             if str(error) != self._said:
                 log.warning("%s", error)
                 self._said = str(error)
+            return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -63,10 +64,14 @@ class Loop:
         self.intake = Intake(hop, worker, consumer, predecessors)
         self._writing = Writing(flow, worker)
         self._begun: list[Entry] = []
+        self._spent = False
         self._settling: _Settling | None = None
 
     def run(self) -> None:
-        """Work until told to stop; then what is in hand has been settled or handed back."""
+        """Work until told to stop; then what is in hand has been settled or handed back.
+
+        Raises MemoryError when the worker's `memory_mb` is used up: this process must end, and what it held is suspect.
+        """
         self._pace.pulse.reach(Stage.READY)
         while not self._patience.stopping():
             batch = self.read()
@@ -74,6 +79,7 @@ class Loop:
             worked = self.handle(batch, tasks)
             outcomes = self.write(worked)
             self.settle(outcomes, together=worked.together)
+            self._check_memory()
         self._settled()
         if self.intake.reads_ahead:
             self._patience.few_times(self.intake.fetch, tries=1, default=None)
@@ -105,6 +111,7 @@ class Loop:
         if not tasks:
             return Worked()
         results = self._call(tasks)
+        self._check_memory()
         if results.split is not None:
             self.intake.suspect(task.entry for task in tasks)
             facts = {"messages": len(tasks), "error": fate.named(results.split)}
@@ -128,7 +135,7 @@ class Loop:
         from below reaches the readers above.
         """
         self._settled()
-        if not outcomes:
+        if not outcomes or self._patience.given_up:
             return
         self._settling = _Settling(list(outcomes), together)
         if self.intake.under_load and not together and not self._begun:
@@ -164,7 +171,8 @@ class Loop:
         """Fill the hand. What is being settled is pending for us too: nothing else may be asked before it is done."""
         if not self.intake.reads_ahead:
             self._settled()
-        self.intake.fetch()
+        if not self._patience.given_up:
+            self.intake.fetch()
 
     def _finish(self, left: list[tuple[Entry, Outcome]], together: bool) -> Finished:
         """Finish all that is left. Where a target has room for a part, finish that before StreamFull is raised."""
@@ -182,13 +190,26 @@ class Loop:
         start = time.monotonic()
         results = self._handler.handle(tasks, self._pace)
         self.intake.appetite.ate(len(results.each), time.monotonic() - start)
+        self._spent = self._worker.memory_mb is not None and out_of_memory(results)
         return results
+
+    def _check_memory(self) -> None:
+        """End the process after a MemoryError: who took the memory is not known, and it may never be given back.
+
+        Of several messages each is suspect then, and the successor runs them one by one. One that ran alone has its
+        outcome: it is settled first, as any failure.
+        """
+        if self._spent:
+            self._settled()
+            raise MemoryError(f"the handler has used up memory_mb ({self._worker.memory_mb})")
 
     def _task(self, entry: Entry) -> Task:
         try:
             decoded = self._codec.decode(entry.fields)
         except InvalidMessage as fault:
             return Task(entry, "", "", 1, {}, fault)
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the process again and again
             return Task(entry, "", "", 1, {}, InvalidMessage([Fault(0, "", "unreadable", fate.named(error))]))
         mid = decoded.mid or foreign_id(self._worker.source, origin(entry))
@@ -221,6 +242,15 @@ class Loop:
 
     def _log(self, level: int, text: str, **facts: object) -> None:
         log.log(level, text, extra={"worker": self._worker.name, **facts})
+
+
+def out_of_memory(results: Results) -> bool:
+    """Whether a call got MemoryError. What its frames held is let go, so that there is room to tell of it."""
+    errors = [result.error for result in results.each if isinstance(result, Failed)]
+    found = [error for error in (*errors, results.split) if isinstance(error, MemoryError)]
+    for error in found:
+        traceback.clear_frames(error.__traceback__)
+    return bool(found)
 
 
 def origin(entry: Entry) -> str:

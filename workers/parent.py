@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataflow.connections import resolve
-from dataflow.errors import DataflowError, FlowError, UnknownName
+from dataflow.errors import DataflowError, FlowError, OutcomeUnknown, ServerAway, UnknownName
 from dataflow.flow.load import load
 from dataflow.flow.spec import Worker
 from dataflow.store.alarms import clear_alarm, raise_alarm
@@ -68,7 +68,7 @@ class Parent:
         self._process = process_name(name)
         self._digest = self._job.flow.digest
         self._signals = 0
-        self._stopping = self._unusable = False
+        self._stopping = self._unusable = self._unreachable = False
         self._crashed_at = 0.0
 
     def run(self) -> int:
@@ -83,7 +83,7 @@ class Parent:
         self._quietly(lambda: clear_alarm(self._redis, self._keys, "full", self._name))
         self._say(logging.INFO, "worker starts", processes=self._wanted())
         steps = self._steps()
-        while not self._stopping or any(slot.pid for slot in self._slots):
+        while not self._at_rest():
             self._tick(steps)
             time.sleep(TICK_S)
         self._quietly(lambda: leave(self._redis, self._keys, "worker", self._process))
@@ -115,8 +115,14 @@ class Parent:
         for slot in list(self._slots):
             self._tend(slot, time.monotonic())
         for step in steps:
-            if self._signals < 2:
-                step.run(time.monotonic())
+            if self._signals > 1 or (self._unreachable and self._at_rest()):
+                break
+            if not step.run(time.monotonic()) and self._signals:
+                break  # a server that stands still keeps nobody: first the children that are to end
+
+    def _at_rest(self) -> bool:
+        """Whether it was told to stop and no child is left."""
+        return self._stopping and not any(slot.pid for slot in self._slots)
 
     def _heed_signals(self) -> None:
         if self._signals and not self._stopping:
@@ -224,9 +230,13 @@ class Parent:
 
     def _quietly(self, step: Callable[[], object]) -> None:
         """Run a step that may fail without harm: a lease does the same later, or the next start."""
+        if self._stopping and self._unreachable:
+            return
         try:
             step()
+            self._unreachable = False
         except DataflowError as error:
+            self._unreachable = isinstance(error, ServerAway | OutcomeUnknown)
             self._say(logging.WARNING, str(error))
 
     def _say(self, level: int, text: str, **facts: object) -> None:

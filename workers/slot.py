@@ -141,6 +141,8 @@ def _group(job: Job) -> tuple[str, str, str]:
 def _reason(code: int, stage: Stage) -> str:
     if stage is Stage.SETUP and code == child.EXIT_SETUP:
         return "setup of the handler failed"
+    if code == child.EXIT_MEMORY:
+        return "it ran out of memory"
     return restart.reason(code)
 
 

@@ -93,6 +93,8 @@ class Writing:
                 return Out(self._encode(task, result.messages, now_ms, keeps_mid))
             except (InvalidMessage, BadOutput) as error:
                 result = Failed(BadOutput(f"the handler's output does not fit: {error}"))
+            except MemoryError:
+                raise
             except Exception as error:  # noqa: BLE001 - the output may be of a class of the user's own
                 result = Failed(BadOutput(f"the handler's output cannot be read: {fate.named(error)}"))
         return Drop() if isinstance(result, Filtered) else self._failed(task, result.error, now_ms)

@@ -95,7 +95,7 @@ def _caller() -> Caller:
 
 
 def _headers() -> dict[str, str]:
-    return {name: request.headers[name] for name in ("Authorization", "X-API-Key") if name in request.headers}
+    return {name: request.headers[name] for name in ("Authorization", "X-API-Key", "Host") if name in request.headers}
 
 
 def _request_id() -> str:

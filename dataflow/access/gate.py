@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dataflow.access.bucket import draw
+from dataflow.access.hosts import Hosts
 from dataflow.access.key import Key, read_token
 from dataflow.access.ring import LiveRing, Where
 from dataflow.access.scopes import OPEN, SCOPES, Need, Scope
 from dataflow.errors import DataflowError, OutcomeUnknown, ServerAway, UserError
+from dataflow.faults import show
 
 HOW: Final = "send a key as `Authorization: Bearer <key>` or `X-API-Key: <key>`; `dataflow key new` makes one"
 
@@ -21,7 +23,7 @@ class Denied(UserError):
     """This caller may not do this; nothing was done.
 
     Args:
-        status: HTTP status: 400, 401, 403 or 429.
+        status: HTTP status: 400, 401, 403, 421 or 429.
         message: what is missing and how to get it.
         data: the same for programs.
         headers: of the answer.
@@ -48,25 +50,29 @@ class Caller:
 NOBODY: Final = Caller("", "", frozenset())
 ANYBODY: Final = Caller("", "", frozenset(SCOPES))
 """Who asks a flow that has no keys, on loopback."""
+LOOPBACK: Final = Hosts()
 
 
 class Gate:
     """Lets requests in. Thread-safe.
 
-    Keys are asked for when they are required, and as soon as the flow has had any.
+    Keys are asked for when they are required, and as soon as the flow has had any. Until then a request has to name
+    one of our own names as its Host.
 
     Args:
         where: the Redis with the flow's keys.
         required: ask for a key even while the flow has none.
+        hosts: our own names; None: any.
     """
 
-    def __init__(self, where: Where, *, required: bool = False) -> None:
+    def __init__(self, where: Where, *, required: bool = False, hosts: Hosts | None = LOOPBACK) -> None:
         self.where = where
         self._required = required
+        self._hosts = hosts
         self._ring = LiveRing(where)
 
     def admit(self, headers: Mapping[str, str], need: Need) -> Caller:
-        """Who sends these headers (Authorization and X-API-Key, if they are there), if they may.
+        """Who sends these headers (Authorization, X-API-Key and Host, if they are there), if they may.
 
         What is open to all never fails here: a key that does not hold counts as none.
 
@@ -85,12 +91,22 @@ class Gate:
 
     def _judged(self, headers: Mapping[str, str], need: Need) -> Caller:
         if not self._ring.current() and not self._required:
+            self._check_host(headers.get("Host"))
             return ANYBODY
         key = key_of(headers, self._ring.find, need, time.time_ns() // 1_000_000)
         if need is not OPEN:
             self._check_rate(key)
             check_scope(key, need)
         return Caller(key.name, key.id, key.may)
+
+    def _check_host(self, host: str | None) -> None:
+        if host and self._hosts and not self._hosts.known(host):
+            text = (
+                f"without keys only this machine gets in, and {show(host)!r} is none of its names; nothing was done: "
+            )
+            text += "ask at localhost or 127.0.0.1, or make a key (`dataflow key new`), or start the service with this "
+            text += "name in DATAFLOW_HOST_NAMES, or with --insecure"
+            raise Denied(421, text, {"outcome": "not_stored"})
 
     def _check_rate(self, key: Key) -> None:
         wait_s = draw(*self.where(), key) if key.rate else 0.0

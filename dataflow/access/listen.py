@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from contextlib import closing
 
 import click
 
+from dataflow.access.hosts import Hosts, is_loopback
 from dataflow.access.ring import read_ring
 from dataflow.connections import resolve
 from dataflow.errors import OutcomeUnknown, ServerAway, UserError
@@ -29,16 +29,6 @@ class NoKeys(UserError):
     """A service was told to listen where others can reach it, and the flow has no keys."""
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server on this host name or address. Pure; names are not looked up."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def keys_required(flow: Flow, host: str, settings: Settings, *, insecure: bool) -> bool:
     """Whether a service on this host must ask for keys even while the flow has none. Asks Redis once.
 
@@ -55,6 +45,11 @@ def keys_required(flow: Flow, host: str, settings: Settings, *, insecure: bool) 
             "the port (--insecure or DATAFLOW_INSECURE=1), or listen on 127.0.0.1"
         )
     return True
+
+
+def hosts_of(settings: Settings, *, insecure: bool) -> Hosts | None:
+    """The names by which a service without keys may be called; None: by any."""
+    return None if insecure else Hosts(settings.host_names_listed)
 
 
 def _has_keys(flow: Flow) -> bool | None:

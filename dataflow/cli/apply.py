@@ -80,6 +80,8 @@ def _tell(site: Site, connection: str, applied: Applied, path: Path) -> None:
         click.echo(f"warning: {warning}", err=True)
     for stream, group in applied.mended:
         click.echo(f"made again where it stood: {stream}/{group}")
+    for new, former in applied.renamed.items():
+        click.echo(f"{new} goes on where {former} stood, which the flow no longer has")
     for name in applied.dropped:
         click.echo(f"let go of: {name}")
     for held in applied.held:

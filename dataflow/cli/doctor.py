@@ -93,9 +93,9 @@ def _server(site: Site, connection: Connection) -> list[Finding]:
     try:
         if connection.kind == "redis":
             return redis.examine(name, site.resolved.redis[name], site.flow.name)
-        if connection.kind == "mongo":
-            return mongo.examine(name, site.resolved.mongo[name])
         edges = [edge for edge in site.flow.edges.values() if edge.connection == name]
+        if connection.kind == "mongo":
+            return mongo.examine(name, site.resolved.mongo[name], [edge for edge in edges if edge.kind == "mongo2s"])
         warehouse = connect(site.resolved.warehouse[name], in_database=False)  # an edge may be going to make it
         return clickhouse.examine(name, warehouse, edges, lambda edge: _look_at_table(site, edge))
     except DataflowError as error:  # an address that cannot be used, an embedded server that does not run

@@ -1,13 +1,14 @@
-"""The flow in its Redis: applied, and run by somebody."""
+"""The flow in its Redis: applied, run by somebody, and its edges at work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from dataflow.doctor.finding import Finding
 from dataflow.errors import DataflowError
 from dataflow.flow.spec import Flow
-from dataflow.status import Status, gather
+from dataflow.status import EdgeStatus, Status, gather
 from dataflow.store.redis import Client
 
 
@@ -28,9 +29,27 @@ def judge(flow: Flow, seen: Status) -> Iterator[Finding]:
             yield Finding(f"flow {flow.name}", "wrong", "applied", text, "run `dataflow apply`")
     alive = {(process.kind, process.name.rpartition("@")[0]) for process in seen.processes if not process.gone}
     yield from _processes(flow, alive)
+    for edge in seen.edges:
+        yield from _edge(edge)
     for alarm in seen.alarms:
         text = f"alarm {alarm.kind} about {alarm.subject}: {alarm.text}"
         yield Finding(f"flow {flow.name}", "note", "alarm", text, "docs/OPERATIONS.md tells what each alarm means")
+
+
+def _edge(edge: EdgeStatus) -> Iterator[Finding]:
+    subject = f"edge {edge.name}"
+    if edge.paused:
+        remedy = f"mend the cause, then `dataflow resume {edge.name}`"
+        yield Finding(subject, "wrong", "paused", f"it is paused and moves nothing: {edge.paused}", remedy)
+    elif edge.trouble:
+        text = f"its last run, at {_when(edge.last_run.at_ms)}, went wrong: {edge.trouble}"
+        yield Finding(subject, "wrong", "failed", text, "mend the cause; the next run begins where this one ended")
+    elif edge.last_run.at_ms:
+        yield Finding(subject, "ok", "ran", f"its last run ended well, at {_when(edge.last_run.at_ms)}")
+
+
+def _when(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _processes(flow: Flow, alive: Iterable[tuple[str, str]]) -> Iterator[Finding]:

@@ -134,6 +134,12 @@ WORKER: Final = Section(
         Key("threads", Whole(1, 1000), "threads per process, for handlers that wait on I/O", default=1),
         Key("batch", Whole(1, 500), "messages read at once", default=500),
         Key("timeout_s", Number(0, above=True), "a handler that takes longer is ended", default=300.0),
+        Key(
+            "memory_mb",
+            Whole(16, 10**7),
+            "memory that the handler may take in each process, its models included; beyond it gets MemoryError",
+            default_words="no limit",
+        ),
         Key("max_attempts", Whole(1, 1000), "failures alone before a message is a dead letter", default=5),
         Key(
             "max_retry_s",

@@ -64,7 +64,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A declared worker: reads `source` through the group named like itself, writes to `targets`."""
+    """A declared worker: reads `source` through the group named like itself, writes to `targets`.
+
+    `memory_mb`: what each process may take beyond what it starts with; None: as much as there is.
+    """
 
     name: str
     source: str
@@ -80,6 +83,7 @@ class Worker:
     lease_s: float
     batch_handler: Literal["no", "list", "dataframe"]
     aggregate: bool
+    memory_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

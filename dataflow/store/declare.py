@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from dataflow.errors import FormatTooNew, NotDeclared
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import alarms, clear_alarm, raise_alarm
+from dataflow.store.handover import WAIT_S, hand_over
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
+from dataflow.store.leads import Lead, encoded, leads_on, read_leads
 from dataflow.store.memory import check_settings
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
@@ -36,33 +39,41 @@ class Held:
 class Applied:
     """What `apply` did: the new revision, groups it had to mend as (stream, group), readers it could not let go.
 
-    `warnings` are sentences about the server's settings.
+    `renamed`: readers that go on where another stood, new name -> former name. `warnings` are sentences about the
+    server's settings.
     """
 
     revision: int
     mended: list[tuple[str, str]]
     held: list[Held]
     dropped: list[str]
+    renamed: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
-def apply(flow: Flow, redis: Client, connection: str | None = None) -> Applied:
+def apply(flow: Flow, redis: Client, connection: str | None = None, *, wait_s: float = WAIT_S) -> Applied:
     """Declare every stream and reader of the flow and let go of readers that it no longer has.
 
     With `connection`, the streams of that connection alone: the server is the one that it names.
 
     A reader that the flow dropped is kept, and named in the answer, as long as messages wait for it: only `release`
-    drops messages. Running processes notice the new revision and follow. Raises FormatTooNew, EvictingServer (nothing
-    was changed), NotDeclared (a key of ours holds something else), ServerAway, OutcomeUnknown (run it again).
+    drops messages. One that has another name now goes on where it stood. What an edge that is dropped or led elsewhere
+    has on its way is waited for, up to `wait_s`. Running processes notice the new revision and follow.
+
+    Raises FormatTooNew, EvictingServer, StillOnItsWay (nothing was changed), NotDeclared (a key of ours holds something
+    else, or a name has another reader's messages), ServerAway, OutcomeUnknown (run it again).
     """
     keys = Keys(flow.name)
     check_format(redis, keys)
     warnings = check_settings(redis)
     names = [stream.name for stream in flow.streams.values() if connection in (None, stream.on)]
+    handed = hand_over(redis, keys, leads_on(flow, frozenset(names)), wait_s)
     mended = [found for name in names for found in declare(flow, redis, name, create=True)]
     held, dropped = _let_go(flow, redis, keys, names)
-    revision = script("applied").run(redis, [keys.applied], [FORMAT, flow.digest, int(time.time() * 1000)])
-    return Applied(revision, mended, held, dropped, warnings)
+    leads = encoded({**_former(redis, keys, held), **handed.leads})
+    args = [FORMAT, flow.digest, int(time.time() * 1000), *chain.from_iterable(leads.items())]
+    revision = script("applied").run(redis, [keys.applied, keys.leads], args)
+    return Applied(revision, mended, held, dropped, dict(handed.renamed), warnings)
 
 
 def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tuple[str, str]]:
@@ -149,6 +160,12 @@ def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str]) -> tupl
                     dropped.append(f"{stream}/{group}")
                     _forget_alarms(redis, keys, stream, group)
     return held, dropped
+
+
+def _former(redis: Client, keys: Keys, held: Sequence[Held]) -> dict[str, Lead]:
+    """The leads of readers that were kept though the flow has them no longer."""
+    names = {reader.group for reader in held}
+    return {name: lead for name, lead in read_leads(redis, keys).items() if name in names}
 
 
 def _forget_alarms(redis: Client, keys: Keys, stream: str, group: str) -> None:

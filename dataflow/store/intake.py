@@ -62,7 +62,7 @@ class Intake:
             lease_ms: after so long without a sign of life another may take over.
             dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
         """
-        args = [nonce, lease_ms, secrets.token_hex(8), 0, "", dead_holder, self._reads]
+        args = [nonce, lease_ms, secrets.token_hex(8), 0, "", dead_holder, self._reads, ""]
         answer = script("lease").run(self._redis, [self._lane, self._settled], args)
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())

@@ -20,6 +20,7 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |
 | `{f}:idem:<hash>` | hash | an idempotency record of the door; expires |
 | `{f}:flow` | hash | `format`, `digest`, `revision` of the applied flow |
+| `{f}:leads` | hash | reader -> JSON {kind, reads, to, at, former}: where it leads as applied, its former names |
 | `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
 | `{f}:rebased` | list | JSON of every time that counters were corrected after a loss, the newest first |
 | `{f}:scheduler:<machine>` | hash | lease of the scheduler of a machine: `nonce`, `until_ms`; `tick.<task>` -> its last tick (ms) |
@@ -141,6 +142,11 @@ class Keys:
     def applied(self) -> str:
         """The applied flow."""
         return f"{{{self.flow}}}:flow"
+
+    @property
+    def leads(self) -> str:
+        """Where each reader leads, as it was applied."""
+        return f"{{{self.flow}}}:leads"
 
     @property
     def alarms(self) -> str:

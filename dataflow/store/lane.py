@@ -68,7 +68,8 @@ class Lease:
     said that refused rows may be buried however many they are. Of messages born up to `doubt_ms` the source may have
     forgotten that it sent them: its server was started anew. digest is that of the batch settled last, unconfirmed the
     number of batches that the target may still lose. Of what it has lost, rows in `buried` are in the dead letters
-    already. at_ms is the time of the source's server when the lease was given.
+    already. at_ms is the time of the source's server when the lease was given. leaving: nothing new is to be begun, for
+    the edge is being taken out of the flow or led elsewhere.
     """
 
     nonce: str
@@ -84,6 +85,7 @@ class Lease:
     unconfirmed: int = 0
     buried: frozenset[bytes] = frozenset()
     at_ms: int = 0
+    leaving: bool = False
 
     def doubts(self, ids: Sequence[bytes], mids: Sequence[bytes]) -> bool:
         """Whether the target may have some of these messages under another identity.
@@ -162,8 +164,16 @@ class Lane:
     group is not on the stream.
     """
 
-    def __init__(self, redis: Client, keys: Keys, stream: str, edge: str, *, retry: bool = False) -> None:
+    def __init__(self, redis: Client, keys: Keys, stream: str, edge: str, *, at: str = "", retry: bool = False) -> None:
+        """Does not connect.
+
+        Args:
+            stream, edge: what it reads, under which name.
+            at: the place that remembers its batches (`dataflow.store.leads`), "" for none.
+            retry: the lane of what came back to the edge, instead of the stream's.
+        """
         self._redis = redis
+        self._leads_to = at
         self._edge = edge
         self._name = "retry" if retry else "main"
         self._state = keys.edge(edge, retry=retry)
@@ -183,7 +193,8 @@ class Lane:
     ) -> Lease:
         """Take the lease, or keep it; a take-over raises the epoch.
 
-        Raises LeaseHeld, and NotDeclared while messages wait for this edge on the stream that it read before.
+        Raises LeaseHeld, and NotDeclared while messages wait for this edge on the stream that it read before, or when
+        the flow was applied in which it leads elsewhere.
 
         Args:
             nonce: who we are: random, so that no two runners share it.
@@ -192,7 +203,16 @@ class Lane:
             least_epoch: of the lease; above what the target has seen.
             dead_holder: a nonce known to be of a dead process, whose lease need not be waited for.
         """
-        args = [nonce, lease_ms, fresh_lineage, least_epoch, self._group_position(), dead_holder, self._stream]
+        args = [
+            nonce,
+            lease_ms,
+            fresh_lineage,
+            least_epoch,
+            self._group_position(),
+            dead_holder,
+            self._stream,
+            self._leads_to,
+        ]
         answer = script("lease").run(self._redis, [self._state, self._settled], args)
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())
@@ -201,10 +221,16 @@ class Lane:
                 f"edge {self._edge!r} has not let go of stream {answer[1].decode()!r}: let it finish there with the "
                 f"former flow file, or drop what waits there with `dataflow release {self._edge}`"
             )
-        _, lineage, epoch, seq, position, paused, bury_to, last, unconfirmed, now_ms, buried, *batch, doubt_ms = answer
+        if answer[0] == b"OTHER":
+            raise NotDeclared(
+                f"edge {self._edge!r} leads to {answer[1].decode()} in the flow that was applied last, and to "
+                f"{self._leads_to} in this flow file: apply the one that is right"
+            )
+        _, lineage, epoch, seq, position, paused, bury_to, last, unconfirmed, now_ms, buried, *batch = answer
+        *batch, doubt_ms, leaving = batch
         return Lease(
             nonce, epoch, lineage.decode(), int(seq), position, paused.decode(), bury_to, _frozen(batch), doubt_ms,
-            last.decode(), unconfirmed, frozenset(buried.split()), now_ms,
+            last.decode(), unconfirmed, frozenset(buried.split()), now_ms, bool(leaving),
         )  # fmt: skip
 
     def extend(self, lease: Lease, lease_ms: int) -> bool:
@@ -232,13 +258,15 @@ class Lane:
     ) -> Frozen:
         """Write a batch down (instead of the open one, after a conflict). Returns it with its time.
 
-        Raises Fenced when the lease is another's or another batch is open: acquire again.
+        Raises Fenced when the lease is another's, another batch is open, or the edge is leaving: acquire again.
         """
         args = [
             lease.epoch, lease.nonce, lease_ms, position, batch.seq, batch.digest, batch.first, batch.last,
             batch.count, batch.verdict, "" if replaces is None else replaces.seq, batch.prev,
         ]  # fmt: skip
         answer = script("freeze").run(self._redis, [self._state], args)
+        if answer[0] == b"LEAVING":
+            raise Fenced(f"edge {self._edge!r} is being taken out of the flow or led elsewhere: it begins nothing new")
         if answer[0] != b"OK":
             raise Fenced(f"edge {self._edge!r}: another runner has moved on; this one stops before sending anything")
         return replace(batch, frozen_ms=answer[1])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from dataflow.process import dies_with_parent
+from dataflow.testing.servers import ended, limit_files
 from dataflow.up import mongo_server
 from dataflow.up.ports import free_port
 from dataflow.up.readiness import mongo_answers
@@ -28,6 +32,7 @@ class MongoServer:
 
     def __init__(self) -> None:
         self.port = 0
+        self._snapshots = 0
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,6 +77,34 @@ class MongoServer:
         """Let it go on after `freeze`."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def fill_disk(self) -> None:
+        """Let every write to a file fail from now on, as on a full disk."""
+        limit_files(self.pid, 1)
+
+    def free_disk(self) -> None:
+        """Let it write again."""
+        limit_files(self.pid, resource.RLIM_INFINITY)
+
+    def snapshot(self) -> Path:
+        """Copy the documents as they are now, whole, while it runs. See `restart_from`."""
+        self._snapshots += 1
+        copy = self.folder / f"snapshot{self._snapshots}.db"
+        with closing(sqlite3.connect(self._documents)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        return copy
+
+    def restart_from(self, snapshot: Path) -> None:
+        """Crash, lose what was written after a snapshot, and start: as after a loss of power."""
+        self.kill()
+        for path in self.folder.glob(f"{self._documents.name}*"):  # the journals of what is lost, too
+            path.unlink()
+        shutil.copyfile(snapshot, self._documents)
+        self.start()
+
+    @property
+    def _documents(self) -> Path:
+        return self.folder / mongo_server.DOCUMENTS
+
     def start(self) -> None:
         """Start it and wait until it answers; on the port that it had before, if any."""
         self.port = self.port or free_port()
@@ -96,10 +129,15 @@ class MongoServer:
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL) and wait for that. Safe when it does not run."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in an orderly way (SIGTERM) and wait for that. Safe when it does not run."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        ended(process, signum)
 
     def _leave(self) -> None:
         self.kill()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 import redis
@@ -30,6 +30,7 @@ from dataflow.up.ports import free_port
 
 _START_S = 15.0
 _PORTS_TO_TRY = 5
+_OWN_USERS = ("aclfile", "requirepass", "user")
 
 
 class RedisServer:
@@ -41,11 +42,23 @@ class RedisServer:
     Args:
         binary: the program; None for the one that `dataflow up` would use.
         settings: redis.conf settings beside the durable defaults, for example {"maxmemory": "20mb"}.
+        environ: of the server, beside our own; see `dataflow.testing.clock`.
     """
 
-    def __init__(self, binary: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    acl_file: ClassVar[Path | None] = None
+    """Users for every server from Redis 7 on whose settings name neither users nor a password; None for none."""
+
+    def __init__(
+        self,
+        binary: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.binary = binary or redis_server.find_binary()
+        self.environ = dict(environ or {})
         self.settings = dict(settings or {})
+        if self.acl_file and self.version >= (7,) and self.settings.keys().isdisjoint(_OWN_USERS):
+            self.settings["aclfile"] = str(self.acl_file)
         self.port = 0
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -139,11 +152,11 @@ class RedisServer:
 
     def fill_disk(self) -> None:
         """Let every write to a file fail from now on, as on a full disk."""
-        _limit_files(self.pid, 1)
+        limit_files(self.pid, 1)
 
     def free_disk(self) -> None:
         """Let it write again."""
-        _limit_files(self.pid, resource.RLIM_INFINITY)
+        limit_files(self.pid, resource.RLIM_INFINITY)
 
     def _start_on(self, port: int) -> bool:
         """Start on one port; False if the program ended, as it does when the port is taken."""
@@ -154,6 +167,7 @@ class RedisServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environ},
                 start_new_session=True,
                 preexec_fn=_arranged(),
             )
@@ -167,7 +181,7 @@ class RedisServer:
 
     def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        _ended(process, signum)
+        ended(process, signum)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -281,11 +295,11 @@ class ClickHouseServer:
 
     def fill_disk(self) -> None:
         """Let every write to a file fail from now on, as on a full disk."""
-        _limit_files(self.pid, 1)
+        limit_files(self.pid, 1)
 
     def free_disk(self) -> None:
         """Let it write again."""
-        _limit_files(self.pid, resource.RLIM_INFINITY)
+        limit_files(self.pid, resource.RLIM_INFINITY)
 
     def _start_on(self, port: int) -> bool:
         config = self.folder / "config.xml"
@@ -312,7 +326,7 @@ class ClickHouseServer:
 
     def _end(self, signum: signal.Signals) -> None:
         process, self._process = self._process, None
-        _ended(process, signum)
+        ended(process, signum)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -382,7 +396,8 @@ def _arranged() -> Callable[[], None]:
     return arrange
 
 
-def _limit_files(pid: int, most_bytes: int) -> None:
+def limit_files(pid: int, most_bytes: int) -> None:
+    """Let a process write no file beyond so many bytes from now on. It must not die of SIGXFSZ, as Python does not."""
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 
@@ -397,7 +412,7 @@ def _clickhouse_answers(port: int) -> bool:
     return True
 
 
-def _ended(process: subprocess.Popen[bytes] | None, signum: signal.Signals) -> None:
+def ended(process: subprocess.Popen[bytes] | None, signum: signal.Signals) -> None:
     """End a process, whether it stands still or not, and wait for that."""
     if process is None:
         return

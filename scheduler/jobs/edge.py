@@ -11,7 +11,7 @@ from celery import Celery
 from dataflow.errors import ServerAway
 from dataflow.flow.spec import Flow
 from dataflow.hints import AWAY, TIMEOUT_S, HintSender
-from dataflow.masking import mask_urls
+from dataflow.masking import mask_urls, masked
 from scheduler.jobs.kind import BadJob
 from scheduler.record import RESEND_MS, Outcome
 
@@ -73,7 +73,7 @@ class EdgeJob:
         name, edges = kwargs.get("edge"), self._flow().edges
         if not isinstance(name, str) or name not in edges:
             known = ", ".join(edges) or "none"
-            said = repr(name) if "edge" in kwargs else "nothing"
+            said = repr(masked(name)) if "edge" in kwargs else "nothing"
             raise BadJob(f"task_kwargs must name an edge of the flow ({{'edge': ...}}; it has: {known}), not {said}")
         if edges[name].kind != self._kind:
             raise BadJob(f"edge {name!r} is of kind {edges[name].kind}, not {self._kind}")

@@ -5,8 +5,9 @@
 | `url` | what to call; one of `scheduler.allow`, or below one | |
 | `method` | GET, POST, PUT, PATCH, DELETE | POST with `json`, else GET |
 | `json` | body | none |
-| `timeout_s` | seconds for the whole call, at most 300 | 30 |
+| `timeout_s` | seconds for the whole call, from looking up the name to the end of the answer; at most 300 | 30 |
 
+What is beyond ASCII in the path or query of `url` is sent percent-encoded as UTF-8; the host has to be ASCII.
 A redirect is not followed. The flow's own hub, sync API and scheduler are sent the key of our own services, nobody else
 is. Link-local and other addresses where clouds hand out secrets are refused whatever is allowed, however they are
 written: the name is looked up once, and the connection goes to the address that was checked.
@@ -19,12 +20,15 @@ import json
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from queue import Empty, Queue
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from dataflow.access.own import key_headers, own_key
 from dataflow.masking import MASK, mask_url, mask_urls
@@ -46,6 +50,7 @@ _LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
 _TRANSLATED: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")
 _ISATAP: Final = 0x0000_5EFE
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 _PACKED: Final = 3
 """How often a path may be packed (%252e for %2e for .) before it is refused unread."""
 
@@ -136,9 +141,22 @@ def request_of(kwargs: Mapping[str, Any], allow: Sequence[str]) -> Request:
     return Request(url, method, json.dumps(kwargs["json"]).encode() if "json" in kwargs else None, float(timeout_s))
 
 
+def in_ascii(address: str) -> str:
+    """An address as it goes over the wire: what is beyond ASCII in its path and query packed as UTF-8. Its host stays.
+
+    Pure. Raises ValueError, as `urlsplit` does, and for what is no text (half a surrogate pair).
+    """
+    url = urlsplit(address)
+    return urlunsplit(url._replace(**{part: _packed(getattr(url, part)) for part in ("path", "query", "fragment")}))
+
+
+def _packed(text: str) -> str:
+    return _BEYOND_ASCII.sub(lambda found: quote(found[0]), text)
+
+
 def is_allowed(url: SplitResult, allow: Sequence[str]) -> bool:
     """Whether an address is one of those, or lies below one. Pure."""
-    return any(_covers(urlsplit(one), url) for one in allow)
+    return any(_covers(urlsplit(in_ascii(one)), url) for one in allow)
 
 
 def is_own(url: SplitResult, own: Sequence[str]) -> bool:
@@ -169,10 +187,12 @@ def _remark(status: int, own: bool, key: str | None) -> str:
 
 def _url(text: object, allow: Sequence[str]) -> SplitResult:
     try:
-        url = urlsplit(text if isinstance(text, str) else "")
+        url = urlsplit(in_ascii(text) if isinstance(text, str) else "")
         _ = url.port
     except ValueError:
         url = urlsplit("")
+    if not url.netloc.isascii():
+        raise BadJob(f"write the host in ASCII (xn--...), not as in {_without_user(repr(text))}")
     if url.scheme not in _PORTS or not url.hostname or "@" in url.netloc or not str(text).isprintable():
         raise BadJob(f"url must be http:// or https:// with a host and no password, not {_without_user(repr(text))}")
     if " " in str(text) or not is_allowed(url, allow):
@@ -209,38 +229,86 @@ def _climbs(path: str) -> bool:
 def _call(request: Request, headers: Mapping[str, str]) -> tuple[int, str]:
     """Status and answer. Raises OSError, HTTPException."""
     deadline = time.monotonic() + request.timeout_s
-    connection = HTTPConnection(request.host, request.port, timeout=request.timeout_s)
-    connection.sock = _connected(request)
+    connection = HTTPConnection(request.host, request.port)
     typed = {"Content-Type": "application/json"} if request.body is not None else {}
-    try:
-        sent = {**headers, **typed, "Connection": "close"}
+    sent = {**headers, **typed, "Connection": "close"}
+    with closing(_connected(request, deadline)) as sock, closing(connection), _Limit(sock, deadline):
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
+        connection.sock = sock
         connection.request(request.method, request.target, request.body, sent)
         answer = connection.getresponse()
-        return answer.status, _text(answer.read1, deadline)
-    finally:
-        connection.close()
+        return answer.status, _text(answer.read1)
 
 
-def _text(read: Callable[[int], bytes], deadline: float) -> str:
+class _Limit:
+    """Ends a connection at a moment, whatever it waits for then: each byte that comes would begin a time-out anew.
+
+    Left after that moment, it raises TimeoutError in place of what came of it.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock = sock
+        self._over = False
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._over:
+            raise TimeoutError("the call did not end in time, which is timeout_s; what the server did is not known")
+
+    def _end(self) -> None:
+        self._over = True
+        with suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)  # beneath TLS, which waits for the other side
+
+
+def _text(read: Callable[[int], bytes]) -> str:
     """The beginning of an answer."""
     data = b""
     while len(data) < ANSWER_BYTES and (part := read(ANSWER_BYTES - len(data))):
         data += part
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer did not end in time")
     return data.decode(errors="replace")
 
 
-def _connected(request: Request) -> socket.socket:
-    """A connection to the one address that was looked up and checked."""
-    found = socket.getaddrinfo(request.host, request.port, type=socket.SOCK_STREAM)
-    for *_, where in found:
-        if hands_out_secrets(str(where[0])):
-            raise OSError(f"{request.host} is the address {where[0]}, link-local or of a cloud: it is never called")
-    plain = socket.create_connection((str(found[0][4][0]), request.port), timeout=request.timeout_s)
+def _connected(request: Request, deadline: float) -> socket.socket:
+    """A connection to the one address that was looked up and checked; for https it has not shaken hands yet."""
+    found = _looked_up(request, deadline)
+    for address in found:
+        if hands_out_secrets(address):
+            raise OSError(f"{request.host} is the address {address}, link-local or of a cloud: it is never called")
+    left_s = max(0.001, deadline - time.monotonic())
+    plain = socket.create_connection((found[0], request.port), timeout=left_s)
+    plain.settimeout(request.timeout_s)
     if request.url.scheme == "http":
         return plain
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=request.host)
+    context = ssl.create_default_context()
+    return context.wrap_socket(plain, server_hostname=request.host, do_handshake_on_connect=False)
+
+
+def _looked_up(request: Request, deadline: float) -> list[str]:
+    """The addresses of the host. A look-up cannot be ended; one that takes too long is left to itself."""
+    answer: Queue[list[str] | OSError] = Queue()
+
+    def look() -> None:
+        try:
+            found = socket.getaddrinfo(request.host, request.port, type=socket.SOCK_STREAM)
+            answer.put([str(where[0]) for *_, where in found])
+        except (OSError, ValueError) as error:
+            answer.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+    threading.Thread(target=look, name="look up", daemon=True).start()
+    try:
+        found = answer.get(timeout=max(0.0, deadline - time.monotonic()))
+    except Empty:
+        raise TimeoutError(f"{request.host} was not found in time, which is timeout_s; nothing was sent") from None
+    if isinstance(found, OSError):
+        raise found
+    return found
 
 
 def hands_out_secrets(address: str) -> bool:

@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 
 from dataflow import __version__
 from dataflow.access.flask import may, note
-from dataflow.access.gate import Gate
+from dataflow.access.gate import LOOPBACK, Gate
+from dataflow.access.hosts import Hosts
 from dataflow.access.scopes import OPEN, Need, needs
 from dataflow.errors import NotDeclared, OutcomeUnknown, ServerAway, ServerFull
 from dataflow.flow.spec import Edge
@@ -116,9 +117,12 @@ NEEDS: Final[Mapping[str, Need]] = {
 """What each address asks of a key, by its name."""
 
 
-def create_app(room: Room, runs: Runs, *, keys_required: bool = False) -> Flask:
-    """The application for one flow. It asks for keys once the flow has had one, or from the start."""
-    gate = Gate(lambda: (room.redis, room.keys), required=keys_required)
+def create_app(room: Room, runs: Runs, *, keys_required: bool = False, hosts: Hosts | None = LOOPBACK) -> Flask:
+    """The application for one flow. It asks for keys once the flow has had one, or from the start.
+
+    Until then it is called by `hosts`; None: by any name.
+    """
+    gate = Gate(lambda: (room.redis, room.keys), required=keys_required, hosts=hosts)
     bug = Refusal(500, "the sync API has failed; see its log")
     app = make_app("sync", gate, NEEDS, _explain, addresses=_ADDRESSES, bug=bug)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES

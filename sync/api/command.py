@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from dataflow.access.listen import insecure_option, keys_required
+from dataflow.access.listen import hosts_of, insecure_option, keys_required
 from dataflow.cli.arguments import flow_argument
 
 GRACE_S: Final = 5
@@ -37,12 +37,14 @@ def sync_api(flow: Path, host: str | None, port: int | None, workers: int, threa
     declared = load(path)
     resolved = resolve(declared)
     _ = resolved.redis[declared.home]  # here an address that is missing is told in one clear line
+    settings = read_settings()
     host = host or declared.sync.host
-    required = keys_required(declared, host, read_settings(), insecure=insecure)
+    required = keys_required(declared, host, settings, insecure=insecure)
+    hosts = hosts_of(settings, insecure=insecure)
     bind = f"{host}:{port or urlsplit(resolved.sync_url).port or declared.sync.port}"
     waiters = max(1, threads // 2)  # may wait for results; the other threads always answer at once
 
     def start() -> Host:
-        return Host(path, waiters, keys_required=required)
+        return Host(path, waiters, keys_required=required, hosts=hosts)
 
     Server("sync-api", bind, start, processes=workers, threads=threads, grace_s=GRACE_S).run()

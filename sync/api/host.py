@@ -7,6 +7,8 @@ from pathlib import Path
 
 from flask import Flask
 
+from dataflow.access.gate import LOOPBACK
+from dataflow.access.hosts import Hosts
 from dataflow.broker import broker_url, queue_of
 from dataflow.hints import HintSender
 from sync.api.app import create_app
@@ -21,12 +23,16 @@ class Host:
         path: the flow file.
         waiters: requests that may wait for a result at the same time.
         keys_required: ask for an API key even while the flow has none.
+        hosts: the names by which it may be called while it asks for none; None: any.
 
     Raises FlowError, NotRunning.
     """
 
-    def __init__(self, path: Path, waiters: int, *, keys_required: bool = False) -> None:
+    def __init__(
+        self, path: Path, waiters: int, *, keys_required: bool = False, hosts: Hosts | None = LOOPBACK
+    ) -> None:
         self._keys_required = keys_required
+        self._hosts = hosts
         self._room = Room(path)
         url = self._room.resolved.redis[self._room.flow.home]
         self._hints = HintSender(broker_url(url), queue_of(self._room.flow.name))
@@ -35,7 +41,7 @@ class Host:
     @cached_property
     def app(self) -> Flask:
         """The application."""
-        return create_app(self._room, self._runs, keys_required=self._keys_required)
+        return create_app(self._room, self._runs, keys_required=self._keys_required, hosts=self._hosts)
 
     def close(self) -> None:
         """Let go of all servers."""

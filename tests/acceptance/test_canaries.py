@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import ClickHouseServer, RedisServer
@@ -19,11 +20,22 @@ from tests.acceptance.project import Project, eventually
 
 pytestmark = pytest.mark.acceptance
 
-REDIS, FILED, WRONG, ASKED, BROKER, CAUGHT = (
-    f"canary{n}8d1f0c" for n in ("redis", "filed", "wrong", "asked", "broker", "caught")
+REDIS, FILED, WRONG, ASKED, BROKER, CAUGHT, STORED = (
+    f"canary{n}8d1f0c" for n in ("redis", "filed", "wrong", "asked", "broker", "caught", "stored")
 )
 MONGO = "canarymongo8d1f0c"
-CANARIES = (REDIS, FILED, WRONG, ASKED, BROKER, CAUGHT, MONGO, ClickHouseServer.WRITER_PASSWORD, "p%40ss%3Aw%2Frd")
+CANARIES = (
+    REDIS,
+    FILED,
+    WRONG,
+    ASKED,
+    BROKER,
+    CAUGHT,
+    STORED,
+    MONGO,
+    ClickHouseServer.WRITER_PASSWORD,
+    "p%40ss%3Aw%2Frd",
+)
 
 FLOW = """
 flow: aviary
@@ -134,6 +146,7 @@ def test_no_secret_is_seen_anywhere(site: Site) -> None:
     site.command("up", "-d", "--hub-port", "0")
     _send(site)
     _call(site, token, produce)
+    _write_documents(site, token)
     _look(site)
     _mistake(site)
     assert site.project.run.ready
@@ -205,6 +218,40 @@ def _call(site: Site, token: str, produce: str) -> None:
     task = {"task_id": "t", "task_name": "make_a_request", "hour": "3", "task_kwargs": {"url": hidden, "method": "GET"}}
     site.ask("POST", f"{run.scheduler}/publish_a_task/", admin, task)
     site.ask("POST", f"{run.scheduler}/run_a_task/", admin, task)
+
+
+def _write_documents(site: Site, token: str) -> None:
+    """Documents of tasks by programs that put their secrets there; the jobs take them, refuse them or fail on them."""
+    url = f"http://u:{STORED}@127.0.0.1:{free_port()}/"
+    secrets = {
+        "password": STORED, "headers": {"Authorization": f"Bearer {STORED}", "X-API-Key": STORED, "Cookie": STORED},
+        "kwargs": {"target_ch_pwd": STORED, "url": url}, "args": [["token", STORED], url, {"client_secret": [STORED]}],
+    }  # fmt: skip
+    written: dict[str, dict[str, Any]] = {
+        "request": {"job_name": "make_a_request", "task_kwargs": {"url": url, **secrets}},
+        "edge": {"job_name": "s2s", "task_kwargs": {"edge": "there", **secrets}},
+        "strange": {"job_name": "s2s", "task_kwargs": {"edge": secrets}},
+        "unknown": {"job_name": "nobody:knows", "task_kwargs": secrets},
+        "text": {"job_name": "s2s", "task_kwargs": f"password={STORED}"},
+        "listed": {"job_name": "s2s", "task_kwargs": [["password", STORED]]},
+        "timed": {"job_name": "s2s", "task_kwargs": {"edge": "there"}, "interval_para": {"interval": [secrets]}},
+        "untimed": {"job_name": "s2s", "task_kwargs": {"edge": "there"}, "interval_para": f"password={STORED}"},
+    }
+    every = {"interval_para": {"second": "*"}, "machine": "aviary", "set_to_status": "running"}
+    client: MongoClient[dict[str, Any]] = MongoClient(site.variables["TASKS"])
+    with client:
+        for name, fields in written.items():
+            client["flask_aps"]["task_table"].insert_one({**every, "task_id": name, **fields})
+        runs = client["flask_aps"]["task_run"]
+        eventually("one has run", lambda: runs.find_one({"_id": "aviary.edge", "runs": {"$gt": 0}}), 30)
+        eventually("all were looked at", lambda: runs.count_documents({"_id": "aviary.untimed"}), 30)
+    for path in ("/get_jobs/", "/get_jobs_status/", "/readyz"):
+        site.ask("GET", site.project.run.scheduler + path, {"Authorization": f"Bearer {token}"})
+    for name in written:
+        assert name in site.command("task", "show", name)
+        assert name in site.command("task", "show", name, "--json")
+        site.command("task", "run", name, "--timeout", "2")
+    assert "***" in site.command("task", "ls", "--json")
 
 
 def _look(site: Site) -> None:

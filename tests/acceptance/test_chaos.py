@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.testing.chaos import project
+from dataflow.testing.chaos.project import STEPS
+from dataflow.testing.chaos.run import run, to_stderr
+
 pytestmark = pytest.mark.acceptance
 
 LINE = re.compile(r"chaos: kills=(\d+) accepted=(\d+) delivered=(\d+) dead=(\d+) lost=0 duplicates=0\n")
@@ -28,3 +32,17 @@ def test_a_short_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
     assert kills >= 4 and accepted >= 100 and delivered + dead == accepted and dead > 0
     assert "audit: clean" in done.stderr
     assert list(tmp_path.iterdir()) == [], "a clean run leaves nothing behind"
+
+
+def test_a_row_that_holds_something_else_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = STEPS.replace('message["twice"] % 10', 'message["twice"] % 10 + (message["n"] % 50 == 20)')
+    broken = broken.replace(
+        "def double(message):", 'def double(message):\n    message["note"] += ["", "!"][message["n"] == 3]'
+    )
+    monkeypatch.setattr(project, "STEPS", broken)
+    outcome = run(tmp_path, 1, 1.0, to_stderr)
+    assert not outcome.clean and not outcome.tally.losses and not outcome.tally.duplicates
+    wrong = {n for (_, n), _ in outcome.tally.changed}
+    assert {3, 20} <= wrong <= {3, *range(20, outcome.tally.accepted, 50)}
+    told = [problem for problem in outcome.problems if problem.startswith("changed: (0, 20) graded: grade is 1")]
+    assert len(told) == 1, outcome.problems

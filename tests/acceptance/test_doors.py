@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,35 @@ def test_it_starts_and_asks_for_a_key_once_there_is_one(project: Project, servic
         eventually(f"the {service} is ready", lambda: process.is_ready, READY_S)
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    ("options", "environment", "status"),
+    [((), {}, 421), ((), {"DATAFLOW_HOST_NAMES": "gateway.example"}, 200), (("--insecure",), {}, 200)],
+)
+def test_a_page_in_a_browser_does_not_get_in_by_a_name_of_its_own(
+    project: Project, service: str, options: tuple[str, ...], environment: dict[str, str], status: int
+) -> None:
+    assert run(project, "apply").returncode == 0
+    port = free_port()
+    process: Process = door(project.folder, service, (service, "flow.yml", *options), port, environment)
+    process.start()
+    try:
+        eventually(f"the {service} is ready", lambda: process.is_ready, READY_S)
+        assert asked(port, f"127.0.0.1:{port}", "/version") == 200
+        assert asked(port, f"gateway.example:{port}", "/version") == status
+        assert asked(port, f"gateway.example:{port}", "/livez") == 200
+    finally:
+        process.kill()
+
+
+def asked(port: int, host: str, path: str) -> int:
+    """The status of an answer to a GET that names a host."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    with closing(connection):
+        connection.request("GET", path, headers={"Host": host})
+        return connection.getresponse().status
 
 
 @pytest.mark.parametrize("section", ["hub: {host: 0.0.0.0, port: %d}", "scheduler: {host: 0.0.0.0, port: %d}",

@@ -29,6 +29,23 @@ def test_passwords_are_hidden_and_nothing_else(shown: str, masked: str) -> None:
     assert mask_urls(shown) == masked
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"password": "x", "db_pwd": "x", "n": "x"}, {"password": "***", "db_pwd": "***", "n": "x"}),
+        ({"headers": {"Authorization": "x", "X-Api-Key": "x", "cookie": "x", "Accept": "x"}},
+         {"headers": {"Authorization": "***", "X-Api-Key": "***", "cookie": "***", "Accept": "x"}}),
+        ({"tokens": ["x", "y"], "secret": {"deep": "x"}}, {"tokens": "***", "secret": "***"}),
+        ([("password", "x"), ["n", "x"], ["token", "x", "y"]], [["password", "***"], ["n", "x"], ["token", "x", "y"]]),
+        ({"token": "", "password": None, "has_secret": True, "credential": 17},
+         {"token": "", "password": None, "has_secret": True, "credential": "***"}),
+        ({1: "x", "key": "x", "monkey": "x"}, {1: "x", "key": "x", "monkey": "x"}),
+    ],
+)  # fmt: skip
+def test_what_stands_under_the_name_of_a_secret_is_hidden(value: object, shown: object) -> None:
+    assert masked(value) == shown
+
+
 def test_texts_are_masked_wherever_they_are() -> None:
     url, hidden = "http://u:hunter2@host/", "http://u:***@host/"
     assert masked({"url": url, "n": 1, "in": [url, {"deep": (url, None)}]}) == {

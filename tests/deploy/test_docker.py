@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -20,7 +23,9 @@ from dataflow.flow.load import load
 from dataflow.flow.spec import Scheduler, SyncApi
 from dataflow.settings import PREFIX, Settings
 from dataflow.testing.servers import RedisServer
+from dataflow.up.redis_server import binaries, version
 from tests.deploy.units import ROOT
+from tests.redis_users.roles import role_of_command
 
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
@@ -47,12 +52,18 @@ def docker(tmp_path: Path) -> Path:
     """The folder `docker` with secrets that were made anew."""
     folder = tmp_path / "docker"
     shutil.copytree(DOCKER, folder, ignore=shutil.ignore_patterns("secrets*"))
+    shutil.copytree(ROOT / "deploy" / "redis", tmp_path / "deploy" / "redis")
     subprocess.run([folder / "new-secrets"], check=True, capture_output=True)
     return folder
 
 
 def _variables(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+
+def _environment(docker: Path, service: Mapping[str, Any]) -> dict[str, str]:
+    """What a service gets of its files; a later one wins."""
+    return {name: value for file in service["env_file"] for name, value in _variables(docker / file).items()}
 
 
 @pytest.mark.acceptance
@@ -145,7 +156,17 @@ def test_variables_are_ones_that_we_read(docker: Path) -> None:
     ours = {PREFIX + name.upper() for name in Settings.model_fields}
     image = set(re.findall(rf"\b({PREFIX}\w+)=", DOCKERFILE))
     assert image and image <= ours
-    assert set(_variables(docker / "secrets/dataflow.env")) == ADDRESSES
+    for service in OURS.values():
+        assert set(_environment(docker, service)) == ADDRESSES
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_logs_in_to_redis_as_its_role_and_knows_no_other(name: str, docker: Path) -> None:
+    role = role_of_command(["dataflow", *OURS[name]["command"]])
+    url = urlsplit(_environment(docker, OURS[name])["DATAFLOW_REDIS_URL"])
+    assert (url.username, url.hostname, url.port) == (f"water.{role}", "redis", 6379) and url.password
+    digest = hashlib.sha256(url.password.encode()).hexdigest()
+    assert f"user water.{role} on #{digest} " in (docker / "secrets/redis/users.acl").read_text()
 
 
 def test_services_get_the_time_they_need() -> None:
@@ -170,9 +191,8 @@ def test_secrets_fit_together_and_are_made_once(docker: Path) -> None:
         f"{mongo['MONGO_INITDB_ROOT_USERNAME']}:{mongo['MONGO_INITDB_ROOT_PASSWORD']}@mongo:"
         in urls["DATAFLOW_MONGO_URL"]
     )
-    password = (docker / "secrets/redis_password").read_text().split()[1]
-    assert len({server.password, mongo["MONGO_INITDB_ROOT_PASSWORD"], password}) == 3 and len(password) == 48
-    assert f":{password}@redis:6379" in urls["DATAFLOW_REDIS_URL"]
+    passwords = {path.read_text() for path in docker.glob("secrets/redis/*.password")}
+    assert len({server.password, mongo["MONGO_INITDB_ROOT_PASSWORD"], *passwords}) == 2 + 7
     assert (docker / "secrets").stat().st_mode & 0o777 == 0o700
     again = subprocess.run([docker / "new-secrets"], check=False, capture_output=True, text=True)
     assert again.returncode == 1 and "stays as it is" in again.stderr
@@ -188,15 +208,20 @@ def test_the_redis_configuration_is_one_the_doctor_likes(docker: Path, tmp_path:
     from dataflow.doctor.redis import examine
 
     lines = (docker / "redis.conf").read_text().splitlines()
-    settings = dict(
-        line.split(" ", 1) for line in lines if line and line[0] != "#" and not line.startswith(("dir", "include"))
-    )
-    password = (docker / "secrets/redis_password").read_text().split()[1]
-    with RedisServer(settings=settings) as server:
-        client = server.client()
-        client.config_set("requirepass", password)
-        client.close()
-        found = examine("main", server.url.replace("redis://", f"redis://:{password}@"), "f")
+    settings = dict(line.split(" ", 1) for line in lines if line and line[0] != "#" and not line.startswith("dir"))
+    assert settings["aclfile"] == "/run/secrets/redis_users" and SERVICES["redis"]["secrets"] == ["redis_users"]
+    assert COMPOSE["secrets"]["redis_users"] == {"file": "secrets/redis/users.acl"}
+    users = tmp_path / "users.acl"
+    users.touch()
+    with RedisServer(max(binaries(), key=version), settings | {"aclfile": str(users)}) as server:
+        shutil.copy(docker / "secrets/redis/users.acl", users)
+        with server.client() as client:
+            client.execute_command("ACL", "LOAD")
+        urls = {path.stem: _variables(path) for path in (docker / "secrets/redis").glob("*.env")}
+        operator = urls["dataflow-operator"]["DATAFLOW_REDIS_URL"].replace("@redis:6379", f"@127.0.0.1:{server.port}")
+        found = examine("main", operator, "water")
+        words = SERVICES["redis"]["healthcheck"]["test"][1].replace("redis-cli", f"redis-cli -p {server.port}", 1)
+        assert subprocess.run(words, shell=True, check=False).returncode == 0
     assert {finding.code for finding in found if finding.level != "ok"} <= {"version"}
 
 

@@ -21,6 +21,8 @@ from dataflow.up.ports import free_port
 from tests.acceptance.project import eventually
 from tests.deploy.conftest import Install
 from tests.deploy.units import COMMON, SYSTEMD, UNITS, Unit, read_environment, relocated, start
+from tests.redis_users.plugin import NEW_USERS
+from tests.redis_users.roles import role_of_command
 
 EXPOSURE = 20  # tenths: what systemd calls OK ends at 4.9
 STOP_S = {"hub": 20, "sync-api": 20, "sync": 35, "scheduler": 20, "worker": 300}
@@ -81,6 +83,21 @@ def test_the_environment_is_what_we_read() -> None:
     assert flow_files <= named <= flow_files | ours
     assert {name for name in Unit(UNITS[0]).environment if name.startswith(PREFIX)} <= ours
     assert read_environment(SYSTEMD / "dataflow.env.example")["DATAFLOW_REDIS_URL"] == "redis://127.0.0.1:6379/0"
+
+
+def test_a_service_logs_in_to_redis_as_its_role(unit: Unit, tmp_path: Path) -> None:
+    """What the unit reads is what new-users makes; dataflow-apply has the operator's address, as the command has."""
+    kind = unit.command("anomaly")[1]
+    common, own = unit.environment_files
+    assert common == "/etc/dataflow/dataflow.env" and own == f"-/etc/dataflow/redis/dataflow-{kind}.env"
+    subprocess.run([NEW_USERS, "f", tmp_path / "redis", "redis://h:1/0"], check=True, capture_output=True)
+    made = tmp_path / "redis" / Path(own).name
+    role = role_of_command(["dataflow", *unit.command("anomaly")[1:]])
+    assert made.exists() == (role != "operator")
+    if made.exists():
+        url = read_environment(made)["DATAFLOW_REDIS_URL"]
+        assert url.startswith(f"redis://f.{role}:") and url.endswith("@h:1/0")
+        assert f"user f.{role} on #" in (tmp_path / "redis" / "users.acl").read_text()
 
 
 @pytest.fixture
@@ -182,13 +199,27 @@ def deployment(
         f"DATAFLOW_REDIS_URL='{own_redis.url}'\nDATAFLOW_CLICKHOUSE_URL='{own_clickhouse.writer_url}'\n"
         f"DATAFLOW_MONGO_URL='{mongo.url}'\nDATAFLOW_LOG_FORMAT='json'\n"
     )
+    _users(root / "etc/dataflow", own_redis)
     with ExitStack() as stack:
         yield Deployment(root, stack), ports
 
 
+def _users(folder: Path, redis: RedisServer) -> None:
+    """A user of Redis for each role, from the version on that can have them."""
+    if redis.version < (7,):
+        return
+    subprocess.run([NEW_USERS, "deployed", folder / "redis", redis.url], check=True, capture_output=True)
+    with redis.client() as client:
+        for line in (folder / "redis/users.acl").read_text().splitlines()[1:]:
+            client.execute_command("ACL", "SETUSER", *line.split()[1:])
+    operator = read_environment(folder / "redis/dataflow-operator.env")["DATAFLOW_REDIS_URL"]
+    everybody = folder / "dataflow.env"
+    everybody.write_text(everybody.read_text().replace(redis.url, operator))
+
+
 @pytest.mark.acceptance
 def test_the_installed_services_carry_messages_and_end_in_good_order(
-    deployment: tuple[Deployment, dict[str, int]], own_clickhouse: ClickHouseServer
+    deployment: tuple[Deployment, dict[str, int]], own_clickhouse: ClickHouseServer, own_redis: RedisServer
 ) -> None:
     services, ports = deployment
     services.apply()
@@ -205,6 +236,10 @@ def test_the_installed_services_carry_messages_and_end_in_good_order(
     httpx.post(f"http://127.0.0.1:{ports['hub']}/message_hub/", json=sent, trust_env=False).raise_for_status()
     target = warehouse.connect(own_clickhouse.writer_url)
     eventually("all rows", lambda: _rows(target) == [{"n": 20, "total": 380}])
+    with own_redis.client() as client:
+        users = {client["user"] for client in client.client_list()} - {"default"}
+    roles = ("hub", "worker", "sync", "sync-api", "scheduler")
+    assert users == {f"deployed.{role}" for role in roles} or own_redis.version < (7,)
     assert '"deployed"' in services.tool("status", "--json")
     for words in (["hub"], ["scheduler"], ["sync-api"], ["sync"], ["worker", "double"]):
         services.tool("probe", *words)

@@ -43,9 +43,20 @@ class Unit:
         return [word.replace("%i", instance) for word in shlex.split(self.get("ExecStart"))]
 
     @property
+    def environment_files(self) -> list[str]:
+        """Where further variables are, in order; a later file wins."""
+        prefix = self.name.removesuffix(".service").rstrip("@")
+        return [name.replace("%p", prefix) for name in self.all("EnvironmentFile")]
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables that the unit itself sets."""
         return dict(word.split("=", 1) for line in self.all("Environment") for word in shlex.split(line))
+
+
+def _needed(root: Path, name: str) -> bool:
+    """Whether an environment file is read: one with a dash before it may be missing."""
+    return not name.startswith("-") or (root / name[1:].lstrip("/")).exists()
 
 
 def read_environment(path: Path) -> dict[str, str]:
@@ -56,7 +67,9 @@ def read_environment(path: Path) -> dict[str, str]:
 
 def start(unit: Unit, root: Path, instance: str = "") -> subprocess.Popen[bytes]:
     """Run the command of a unit that is installed below a folder, with nothing but the environment systemd gives."""
-    settings = {**unit.environment, **read_environment(root / "etc/dataflow/dataflow.env")}
+    settings = unit.environment
+    for name in unit.environment_files:
+        settings |= read_environment(root / name.removeprefix("-").lstrip("/")) if _needed(root, name) else {}
     log = root.parent / f"{unit.name}{instance}.log"
     with log.open("ab") as out:
         return subprocess.Popen(

@@ -26,6 +26,7 @@ from dataflow.client import Hub
 from dataflow.errors import DataflowError
 from dataflow.flow.load import load
 from dataflow.store import declare
+from dataflow.store.keys import Keys
 from dataflow.store.reading import read_streams
 from dataflow.store.redis import connect
 from dataflow.testing.chaos.project import FLOW, STEPS
@@ -58,11 +59,13 @@ class Rig:
         folder: an empty folder.
         scheduled: whether there is a scheduler, and an edge that runs by its ticks. A tick that is lost is made up for
             after some fifteen seconds only.
+        redis: a server that is not entered yet, if it shall be a special one.
     """
 
-    def __init__(self, folder: Path, *, scheduled: bool = False) -> None:
+    def __init__(self, folder: Path, *, scheduled: bool = False, redis: RedisServer | None = None) -> None:
         self._folder = folder
         self._scheduled = scheduled
+        self._own_redis = redis or RedisServer()
         self._stack = ExitStack()
         self._next = 0
         self.accepted = 0
@@ -82,7 +85,11 @@ class Rig:
     def _start(self) -> None:
         enter = self._stack.enter_context
         (self._folder / "faults").mkdir()
-        self.redis, self.clickhouse, self.mongo = enter(RedisServer()), enter(ClickHouseServer()), enter(MongoServer())
+        self.redis, self.clickhouse, self.mongo = (
+            enter(self._own_redis),
+            enter(ClickHouseServer()),
+            enter(MongoServer()),
+        )
         self.redis_proxy = enter(Proxy("127.0.0.1", self.redis.port))
         self.clickhouse_proxy = enter(Proxy("127.0.0.1", self.clickhouse.port))
         self.mongo_proxy = enter(Proxy("127.0.0.1", self.mongo.port))
@@ -206,6 +213,16 @@ class Rig:
         with self.documents() as table:
             found = table.find_one({"_id": f"chaos.{TICKED}"})
         return str(found["running_status"]) if found else ""
+
+    def record(self) -> dict[str, Any]:
+        """What the scheduler has written down of the runs of the scheduled edge."""
+        with pymongo.MongoClient[dict[str, Any]](self.mongo.url) as client:
+            return client["flask_aps"]["task_run"].find_one({"_id": f"chaos.{TICKED}"}) or {}
+
+    def last_tick(self) -> int:
+        """The last tick of the scheduled edge that has fired, as Redis knows it (ms since 1970)."""
+        key = Keys(self.flow.name).scheduler(self.flow.machine)
+        return int(self.client.hget(key, f"tick.chaos.{TICKED}") or 0)
 
     def pid(self, name: str) -> int | None:
         """The process of a room."""

@@ -56,26 +56,6 @@ def test_the_disk_of_a_server_is_full_for_a_while(server: str, rig: Rig) -> None
     rig.assert_whole()
 
 
-@pytest.mark.parametrize("how", ["kill", "freeze"])
-def test_mongodb_is_struck_and_the_schedule_goes_on(how: str, scheduled_rig: Rig) -> None:
-    rig = scheduled_rig
-    rig.send()
-    if how == "kill":
-        rig.mongo.kill()
-    else:
-        rig.mongo.freeze()
-    rig.send()
-    rig.assert_whole()  # with what the scheduler knows, it goes on without
-    if how == "kill":
-        rig.mongo.start()
-    else:
-        rig.mongo.thaw()
-    rig.wish("paused")
-    rig.until("wishes are followed again", lambda: rig.state() == "paused")
-    rig.wish("running")
-    rig.until("both ways", lambda: rig.state() == "running")
-
-
 def test_redis_at_its_memory_limit_drains_and_refuses_nothing_that_it_had_accepted(rig: Rig) -> None:
     with rig.frozen("worker.double", "worker.score", "sync"):
         rig.send(500)

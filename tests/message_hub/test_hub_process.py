@@ -67,7 +67,7 @@ def exchange(hub: HubProcess, head: str, body: bytes, *, shut: bool = True) -> b
         return b"".join(parts)
 
 
-POST = "POST /message_hub/ HTTP/1.1\nHost: x\nConnection: close\nContent-Type: application/x-ndjson\n"
+POST = "POST /message_hub/ HTTP/1.1\nHost: localhost\nConnection: close\nContent-Type: application/x-ndjson\n"
 
 
 def test_a_sender_that_breaks_off_in_mid_body_stores_nothing(hub: HubProcess, redis: Client) -> None:

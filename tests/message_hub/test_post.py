@@ -139,7 +139,8 @@ def test_every_bad_message_is_named_and_of_each_the_first_faults(hub: Hub) -> No
 def test_every_refusal_is_in_the_envelope_and_stores_nothing(
     hub: Hub, path: str, body: bytes, headers: dict[str, str], status: int
 ) -> None:
-    refusal(hub.client.post(path, data=body, headers={"Content-Type": "application/json", **headers}), status)
+    sent = {"Content-Type": "application/json", **headers}
+    refusal(hub.client.post(path, "http://localhost", data=body, headers=sent), status)
     assert hub.stored() == 0
 
 

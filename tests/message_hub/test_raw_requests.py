@@ -22,8 +22,8 @@ from tests.message_hub.support import HubProcess, message
 pytestmark = pytest.mark.acceptance
 
 BODY = json.dumps([message()]).encode()
-POST = b"POST /message_hub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-GET = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+POST = b"POST /message_hub/ HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n"
+GET = b"GET %b HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n"
 SIZED = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
 REFUSED = {
@@ -44,21 +44,22 @@ REFUSED = {
     "empty": POST + b"Content-Length: 0\r\n\r\n",
     "long address": GET % (b"/" + b"a" * 20_000),
     "no such address": GET % b"/../../etc/passwd",
-    "no such method": b"BREW /message_hub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "no such method": b"BREW /message_hub/ HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n",
     "no text": b"\x00\xff\x16\x03\x01\r\n\r\n",
-    "stream of half a letter": b"POST /streams/%ed%a0%80/messages HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + SIZED,
+    "stream of half a letter": b"POST /streams/%ed%a0%80/messages HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n"
+    + SIZED,
 }
 TAKEN = {
     "id with a zero byte": GET % b"/messages/a%00b",
     "id that is not UTF-8": GET % b"/messages/%ff%fe",
     "host that is none": b"GET /livez HTTP/1.1\r\nHost: a b<>\r\nConnection: close\r\n\r\n",
-    "range": b"GET /livez HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n",
-    "options": b"OPTIONS /message_hub/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    "head": b"HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "range": b"GET /livez HTTP/1.1\r\nHost: [::1]\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n",
+    "options": b"OPTIONS /message_hub/ HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n",
+    "head": b"HEAD /livez HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n",
 }
 
 
-HALF = {"head": b"GET /livez HTTP/1.1\r\nHost: x\r\nX-A: ", "body": POST + b"Content-Length: 9\r\n\r\n["}
+HALF = {"head": b"GET /livez HTTP/1.1\r\nHost: [::1]\r\nX-A: ", "body": POST + b"Content-Length: 9\r\n\r\n["}
 
 
 @pytest.fixture(scope="module")

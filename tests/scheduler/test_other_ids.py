@@ -44,7 +44,7 @@ def test_of_several_without_it_none_counts() -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("head", [{}, {"_id": "another"}, {"_id": 7}])
+@pytest.mark.parametrize("head", [{}, {"_id": "another"}, {"_id": 7}, {"_id": {"of": "us", "n": 7}}])
 def test_a_document_with_any_id_runs_and_is_moved(rig: Rig, head: dict[str, Any]) -> None:
     key = rig.insert_as(head, "oid", interval_para={"second": "*"})
     loop, app = rig.app()

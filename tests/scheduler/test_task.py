@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -53,9 +52,9 @@ def test_what_cannot_be_used_shows_when_it_is_used(document: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("kwargs", ["edge", [1], 5, ""])
-def test_arguments_that_are_no_object_are_shown(kwargs: object) -> None:
+def test_arguments_that_are_no_object_are_refused_by_their_type(kwargs: object) -> None:
     task = Task.of({"_id": "m.t", "task_kwargs": kwargs})
-    with pytest.raises(BadJob, match=f"must be an object of names and values, not {re.escape(repr(kwargs))}"):
+    with pytest.raises(BadJob, match=f"must be an object of names and values, not {type(kwargs).__name__}"):
         assert task.arguments
 
 

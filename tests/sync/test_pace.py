@@ -40,6 +40,17 @@ def test_without_patience_the_first_message_moves_at_once() -> None:
     assert due_in_s(Waiting(1, 0), min_batch=100, max_wait_s=0.0) == 0.0
 
 
+def test_messages_without_an_age_wait_by_our_own_clock() -> None:
+    pace, ageless = Pace(), Waiting(3, 0)
+    assert [pace.waited_s(3, now) for now in (100.0, 100.5, 101.5)] == [0.0, 0.5, 1.5]
+    assert due_in_s(ageless, 100, 1.5, 0.5) == 1.0
+    assert due_in_s(ageless, 100, 1.5, 1.5) == 0.0
+    pace.after_run("empty", 0.5)
+    assert pace.waited_s(3, 102.0) == 0.0, "those that wait now came after the run"
+    assert pace.waited_s(0, 103.0) == 0.0
+    assert pace.waited_s(1, 104.0) == 0.0, "the ones before are gone"
+
+
 def test_an_idle_edge_looks_less_and_less_often() -> None:
     pace = Pace()
     waits = [pace.after_look(None) for _ in range(10)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from dataflow.errors import DataflowError, Fenced, NotDeclared, OutcomeUnknown, ServerAway, ServerFull, StreamFull
-from workers.patience import Patience
+from workers.patience import STANDS_STILL_S, Patience
 
 PASSING = [ServerAway(), OutcomeUnknown(), StreamFull("s", 1, 1), ServerFull(), NotDeclared()]
 
@@ -65,6 +65,41 @@ def test_a_step_is_tried_once_even_when_stopping(story: Story) -> None:
 def test_few_times(story: Story) -> None:
     assert story.patience.few_times(failing(2, ServerAway()), tries=3, default="") == "done"
     assert story.patience.few_times(failing(3, ServerAway()), tries=3, default="given up") == "given up"
+
+
+def slow(error: DataflowError, calls: list[int]) -> Callable[[], str]:
+    """A step that fails only when a second has gone by."""
+
+    def step() -> str:
+        calls.append(1)
+        until = time.monotonic() + STANDS_STILL_S
+        while time.monotonic() < until:
+            pass
+        raise error
+
+    return step
+
+
+@pytest.mark.parametrize("error", [ServerAway(), OutcomeUnknown()], ids=lambda error: type(error).__name__)
+def test_a_server_that_stands_still_is_not_asked_again_once_told_to_stop(story: Story, error: DataflowError) -> None:
+    calls: list[int] = []
+    story.stop = True
+    assert not story.patience.given_up
+    assert story.patience.until_done(slow(error, calls), default="given up") == "given up"
+    assert story.patience.given_up and len(calls) == 1
+    assert story.patience.few_times(slow(error, calls), tries=3, default="given up") == "given up"
+    assert story.patience.until_done(slow(error, calls), default="given up") == "given up"
+    assert len(calls) == 1
+    story.stop = False
+    assert story.patience.until_done(lambda: "done", default="") == "done"
+    story.stop = True
+    assert not story.patience.given_up, "it has answered since"
+
+
+def test_a_server_that_refuses_at_once_is_asked_until_the_end(story: Story) -> None:
+    story.stop = True
+    assert story.patience.until_done(failing(1, ServerAway()), default="given up") == "given up"
+    assert story.patience.few_times(failing(2, ServerAway()), tries=3, default="given up") == "done"
 
 
 def test_a_stop_ends_the_rest() -> None:

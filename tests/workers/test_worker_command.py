@@ -434,6 +434,22 @@ class TestRedis:
         own.finish()
         own.once(range(40))
 
+    def test_stopping_while_it_stands_still(self, own_redis: RedisServer, project: MakeProject) -> None:
+        own = project(SLOW, own_redis.url, more="processes: 2")
+        own.rig.put(range(40))
+        worker = own.start()
+        eventually(lambda: len(own.noted()) > 5)
+        own_redis.freeze()
+        start = time.monotonic()
+        try:
+            assert worker.stop() == 0
+            assert time.monotonic() - start < 15.0, "it is five seconds that one call waits for"
+        finally:
+            own_redis.thaw()
+        own.start()
+        own.finish()
+        own.once(range(40))
+
     def test_a_lost_group_is_mended(self, project: MakeProject) -> None:
         own = project(SLOW)
         own.rig.put(range(40))

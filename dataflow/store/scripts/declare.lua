@@ -7,34 +7,8 @@
 --       4 workers and edges that write inside the cycle, likewise  5 '1' if an edge closes the cycle here
 --       then per group: name, start | now
 -- Gives {'OK', names that were mended ...} | {'WRONGTYPE'}
--- `<group>.joined` is set so that the books of a new reader begin balanced: what was added and is not for it to do.
 local stream, groups, counts, joins = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
 if not is_stream(stream) or wrong_type('hash', groups, counts, KEYS[4], joins) then return {'WRONGTYPE'} end
-
--- The id after which a lost group goes on: everything up to it is finished.
-local function resume_after(frontier)
-  if frontier:sub(1, 1) ~= '(' then return frontier end
-  local last = redis.call('XREVRANGE', stream, frontier, '-', 'COUNT', 1)
-  return last[1] and last[1][1] or '0-0'
-end
-
--- Redis 7 wants to be told how many entries a new group counts as read, or its lag stays unknown.
-local function create(group, after, read)
-  if redis.call('EXISTS', stream) == 1 and as_table(redis.call('XINFO', 'STREAM', stream))['entries-added'] then
-    redis.call('XGROUP', 'CREATE', stream, group, after, 'ENTRIESREAD', read)
-  else
-    redis.call('XGROUP', 'CREATE', stream, group, after, 'MKSTREAM')
-  end
-end
-
--- What the books say a group has finished, from an earlier time under the same name.
-local function finished(group)
-  local sum = 0
-  for _, way in ipairs({'handled', 'filtered', 'dead', 'released', 'lost'}) do
-    sum = sum + tonumber(redis.call('HGET', counts, group .. '.' .. way) or '0')
-  end
-  return sum
-end
 
 local existing = groups_of(stream)
 local mended = {'OK'}
@@ -48,25 +22,22 @@ else
   redis.call('HSET', KEYS[4], 'streams', ARGV[3], 'steps', ARGV[4], 'closing', ARGV[5])
 end
 for i = 6, #ARGV, 2 do
-  local group, join = ARGV[i], ARGV[i + 1]
+  local group, start = ARGV[i], ARGV[i + 1]
   local frontier = redis.call('HGET', groups, group)
   if frontier and not existing[group] then
-    redis.call('XGROUP', 'CREATE', stream, group, resume_after(frontier), 'MKSTREAM')
+    redis.call('XGROUP', 'CREATE', stream, group, resume_after(stream, frontier), 'MKSTREAM')
     mended[#mended + 1] = group
   elseif not frontier and ARGV[2] == '1' then
     local all = added(stream, counts)
-    if not existing[group] and join == 'now' then
-      create(group, '$', all)
+    if not existing[group] and start == 'now' then
+      create_group(stream, group, '$', all)
     elseif not existing[group] then
-      create(group, '0-0', all - redis.call('XLEN', stream))
+      create_group(stream, group, '0-0', all - redis.call('XLEN', stream))
     end
-    if joins then redis.call('HSET', joins, group, (existing[group] and 'found' or join) .. ' ' .. now_ms()) end
-    local info = groups_of(stream)[group]
-    local after = info['last-delivered-id']
-    local _, stands = standing(stream, group, after)
-    local to_do = info['pending'] + count_after(stream, after)
+    if joins then redis.call('HSET', joins, group, (existing[group] and 'found' or start) .. ' ' .. now_ms()) end
+    local _, stands = standing(stream, group, groups_of(stream)[group]['last-delivered-id'])
     redis.call('HSET', groups, group, stands)
-    redis.call('HSET', counts, group .. '.joined', all - to_do - finished(group))
+    join(stream, counts, group)
   end
 end
 return mended

@@ -142,6 +142,33 @@ local function standing(stream, group, last_delivered)
   return rest[1] and rest[1][1], last_delivered
 end
 
+-- Make a group that goes on after an id. Redis 7 wants to be told how many entries it counts as read (nil: not known),
+-- or its lag stays unknown.
+local function create_group(stream, group, after, read)
+  if read and redis.call('EXISTS', stream) == 1
+    and as_table(redis.call('XINFO', 'STREAM', stream))['entries-added'] then
+    redis.call('XGROUP', 'CREATE', stream, group, after, 'ENTRIESREAD', read)
+  else
+    redis.call('XGROUP', 'CREATE', stream, group, after, 'MKSTREAM')
+  end
+end
+
+-- The id after which a lost group goes on: everything up to it is finished.
+local function resume_after(stream, frontier)
+  if frontier:sub(1, 1) ~= '(' then return frontier end
+  local last = redis.call('XREVRANGE', stream, frontier, '-', 'COUNT', 1)
+  return last[1] and last[1][1] or '0-0'
+end
+
+-- What the books say a group has finished, from an earlier time under the same name.
+local function finished(counts, group)
+  local sum = 0
+  for _, way in ipairs({'handled', 'filtered', 'dead', 'released', 'lost'}) do
+    sum = sum + tonumber(redis.call('HGET', counts, group .. '.' .. way) or '0')
+  end
+  return sum
+end
+
 -- How many entries of a stream come after an id. Counted from both ends in turn, so that the shorter side decides; nil
 -- if that is longer than `most`, where given.
 local function count_after(stream, after, most)
@@ -211,6 +238,32 @@ local function added(stream, counts)
     if all[i] == 'removed' then removed = tonumber(all[i + 1]) end
   end
   return math.max(written, redis.call('XLEN', stream) + removed)
+end
+
+-- Begin the books of a group balanced: what was added and is not for it to do, now or by what it has finished. It may
+-- have `beside` messages to do that are not in the stream any more.
+local function join(stream, counts, group, beside)
+  local info = groups_of(stream)[group]
+  local kept = tonumber(redis.call('HGET', counts, group .. '.kept') or '0')
+  local to_do = info['pending'] + count_after(stream, info['last-delivered-id']) - kept + (beside or 0)
+  redis.call('HSET', counts, group .. '.joined', added(stream, counts) - to_do - finished(counts, group))
+end
+
+-- What a reader has on its way: messages of an edge's open batches, and those that a target on another server may still
+-- lose; those that a worker was given and has not finished. Lanes: state, what is settled and not confirmed, twice.
+local function on_its_way(group, stream, retry, lanes)
+  local messages = 0
+  for i = 1, 3, 2 do
+    messages = messages + tonumber(redis.call('HGET', lanes[i], 'open_count') or '0')
+    for _, packed in ipairs(redis.call('LRANGE', lanes[i + 1], 0, -1)) do
+      messages = messages + cmsgpack.unpack(packed)[4]
+    end
+  end
+  for _, at in ipairs({stream, retry}) do
+    local info = groups_of(at)[group]
+    if info then messages = messages + info['pending'] end
+  end
+  return messages
 end
 
 -- Move a group's position on, past `count` entries; Redis 7 wants to be told how many it has read.

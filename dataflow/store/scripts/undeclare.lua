@@ -1,4 +1,5 @@
--- Forget a reader that the flow no longer has, if nothing waits for it. Its dead letters and its tally stay.
+-- Forget a reader that the flow no longer has, if nothing waits for it and no target may still lose what it has
+-- settled. Its dead letters and its tally stay.
 --
 -- KEYS  1 stream  2 groups  3 counts  4 retry stream  5 parked  6 retry groups  7 retry counts  8 attempts
 --       9 lane  10 retry lane (of the edge of that name; forgotten too if they are lanes on this stream)
@@ -11,9 +12,9 @@ local wrong = wrong_type('hash', groups, counts, KEYS[9], KEYS[10], KEYS[13])
 if wrong then return wrong end
 local waiting = redis.call('XLEN', KEYS[4]) + redis.call('ZCARD', KEYS[5])
 if info then waiting = waiting + info['pending'] + count_after(stream, info['last-delivered-id']) end
+if waiting > 0 and ARGV[2] ~= '1' then return {'WAITING', waiting} end
 local kept = tonumber(redis.call('HGET', counts, group .. '.kept') or '0')
 waiting = waiting - kept - tonumber(redis.call('HGET', KEYS[7], group .. '.kept') or '0')
-if waiting > 0 and ARGV[2] ~= '1' then return {'WAITING', waiting} end
 redis.call('HDEL', groups, group)
 redis.call('HDEL', KEYS[13], group)
 if info then redis.call('XGROUP', 'DESTROY', stream, group) end

@@ -24,8 +24,8 @@ from dataflow.testing.chaos.run import run, to_stderr
 def main(seed: int, duration_s: float, keep: bool) -> None:
     """Run a flow of its own, kill its processes and servers at random while clients send, then count every message.
 
-    The last line of stdout is the count. Exit code 0 if nothing was lost or doubled and the audit agrees; else 1, with
-    the messages, where they are, and the folder, on stderr.
+    The last line of stdout is the count. Exit code 0 if nothing was lost, doubled or changed and the
+    audit agrees; else 1, with the messages, where they are, and the folder, on stderr.
     """
     log.configure("error", "console", sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # in order: what was started is ended

@@ -15,6 +15,7 @@ import msgspec
 
 from dataflow.client import Hub, HubBusy
 from dataflow.errors import DataflowError, OutcomeUnknown, ServerAway
+from dataflow.testing.chaos.content import SENT, made
 
 BATCH = 25
 PAUSE_S = 0.1
@@ -136,5 +137,4 @@ class Sender(threading.Thread):
 
 def _messages(client: int, request: int) -> list[Mapping[str, Any]]:
     first = request * BATCH
-    names = {"task_for": "chaos", "function_type": "double", "client": client}
-    return [{**names, "rec_id": f"{client}-{n}", "n": n} for n in range(first, first + BATCH)]
+    return [made(SENT, client, n) for n in range(first, first + BATCH)]

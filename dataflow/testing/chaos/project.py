@@ -27,16 +27,16 @@ streams:
   gauge.stream_in:
     accepts: {{task_for: chaos, function_type: double}}
     max_len: 20000
-    schema: {{rec_id: str, task_for: str, function_type: str, client: int, n: int}}
+    schema: {{rec_id: str, task_for: str, function_type: str, client: int, n: int, note: str}}
   gauge.stream_out:
     max_len: 20000
-    schema: {{client: int, n: int, twice: int}}
+    schema: {{client: int, n: int, note: str, twice: int}}
   grade.stream_in:
     max_len: 20000
-    schema: {{client: int, n: int, twice: int}}
+    schema: {{client: int, n: int, note: str, twice: int}}
   grade.stream_out:
     max_len: 20000
-    schema: {{client: int, n: int, grade: int}}
+    schema: {{client: int, n: int, note: str, grade: int}}
 workers:
   double:
     {{from: gauge.stream_in, to: gauge.stream_out, handler: "steps:double", processes: 2, batch: 50, lease_s: 3}}
@@ -54,16 +54,19 @@ STEPS = '''
 
 from dataflow.handler import Reject
 
+def kept(message, name, value):
+    return {"client": message["client"], "n": message["n"], "note": message["note"], name: value}
+
 def double(message):
     if message["n"] % 97 == 5:
         raise Reject("every 97th message is refused by the first worker")
-    return {"client": message["client"], "n": message["n"], "twice": 2 * message["n"]}
+    return kept(message, "twice", 2 * message["n"])
 
 class Score:
     def handle(self, message):
         if message["n"] % 101 == 7:
             raise Reject("every 101st message is refused by the second worker")
-        return {"client": message["client"], "n": message["n"], "grade": message["twice"] % 10}
+        return kept(message, "grade", message["twice"] % 10)
 '''
 TABLES = {"doubled": ("gauge.stream_out", "ticked"), "graded": ("grade.stream_out", "graded")}
 """Table -> the stream it is filled from, and the edge."""

@@ -21,6 +21,7 @@ from dataflow.store.deadletters import DeadLetters
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, connect
 from dataflow.testing.chaos.acts import Act, acts
+from dataflow.testing.chaos.content import made
 from dataflow.testing.chaos.load import Journal, Sender
 from dataflow.testing.chaos.project import TABLES, UPSTREAM, Project
 from dataflow.testing.chaos.tally import Id, Tally
@@ -51,7 +52,7 @@ class Outcome:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was lost, doubled, refused or left, and the audit agrees."""
+        """Whether nothing was lost, doubled, changed, refused or left, and the audit agrees."""
         return self.tally.clean and not self.problems
 
 
@@ -220,22 +221,25 @@ class _Books:
 
     def count(self, senders: Sequence[Sender]) -> Tally:
         """Every accepted message against the rows and the dead letters. Reads `WINDOW` messages at a time."""
-        tally, dead = Tally(), self._dead()
+        tally = Tally()
+        dead = self._dead(tally)
         for sender in senders:
             for first in range(0, sender.accepted, WINDOW):
                 numbers = range(first, min(first + WINDOW, sender.accepted))
-                rows = self._rows(sender.client, numbers.start, numbers.stop)
+                rows = self._rows(tally, sender.client, numbers.start, numbers.stop)
                 tally.add(sender.client, numbers, rows, dead, UPSTREAM)
-            tally.add_rest(sender.client, self._rows(sender.client, sender.accepted, 1 << 62), sender.undecided)
+            tally.add_rest(sender.client, self._rows(tally, sender.client, sender.accepted, 1 << 62), sender.undecided)
         return tally
 
     def explain(self, tally: Tally, journal: Journal) -> list[str]:
         """A sentence for each message that is not where it should be, with where it is."""
         told = [f"lost: {id_} {why}; {self._where(id_, journal)}" for id_, why in tally.lost]
         told += [f"double: {id_} {why}; {self._where(id_, journal)}" for id_, why in tally.doubled]
-        return [*told, *(f"foreign: {id_} {why}" for id_, why in tally.foreign)]
+        told += [f"foreign: {id_} {why}" for id_, why in tally.foreign]
+        return [*told, *(f"changed: {id_} {why}" for id_, why in tally.changed)]
 
-    def _dead(self) -> dict[Id, set[str]]:
+    def _dead(self, tally: Tally) -> dict[Id, set[str]]:
+        """Message -> the readers that it died at; what it holds there is compared."""
         found: dict[Id, set[str]] = {}
         keys = Keys(self._flow.name)
         for stream in self._flow.streams.values():
@@ -243,16 +247,25 @@ class _Books:
                 for letter in DeadLetters(self._clients[stream.on], keys, stream.name, reader):
                     id_ = int(letter.fields["client"]), int(letter.fields["n"])
                     found.setdefault(id_, set()).add(reader)
+                    tally.compare(id_, f"dead letters of {reader}", letter.fields, made(stream.name, *id_))
         return found
 
-    def _rows(self, client: int, first: int, end: int) -> Mapping[str, Mapping[int, int]]:
+    def _rows(self, tally: Tally, client: int, first: int, end: int) -> Mapping[str, Mapping[int, int]]:
+        """Table -> message -> number of its rows; what they hold is compared."""
+        return {table: self._rows_in(table, stream, tally, client, first, end) for table, (stream, _) in TABLES.items()}
+
+    def _rows_in(self, table: str, stream: str, tally: Tally, client: int, first: int, end: int) -> Counter[int]:
+        columns = ", ".join(made(stream, client, first))
         sql = (
-            "SELECT n, count() AS rows FROM {table} WHERE client = {{client:Int64}} AND n >= {{first:Int64}} "
-            "AND n < {{end:Int64}} GROUP BY n LIMIT 1000000"
+            f"SELECT {columns}, count() AS rows FROM {table} WHERE client = {{client:Int64}} AND n >= {{first:Int64}} "
+            f"AND n < {{end:Int64}} GROUP BY {columns} LIMIT 1000000"
         )
-        bounds = {"client": client, "first": first, "end": end}
-        found = {table: self._warehouse.rows(sql.format(table=table), bounds) for table in TABLES}
-        return {table: {int(row["n"]): int(row["rows"]) for row in rows} for table, rows in found.items()}
+        counts: Counter[int] = Counter()
+        for row in self._warehouse.rows(sql, {"client": client, "first": first, "end": end}):
+            n, count = int(row["n"]), int(row.pop("rows"))
+            counts[n] += count
+            tally.compare((client, n), table, row, made(stream, client, n), count)
+        return counts
 
     def _where(self, id_: Id, journal: Journal) -> str:
         mid = journal.find(*id_)

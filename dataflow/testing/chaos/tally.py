@@ -1,13 +1,16 @@
 """What became of the accepted messages: rows and dead letters against the ids that were accepted. Pure.
 
 A message is known by its client's number and its own. Each must be either dead, or in every table; a row that appears
-twice, or beyond a dead letter of the same message, is a duplicate.
+twice, or beyond a dead letter of the same message, is a duplicate. What it holds must be what was sent, or made of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Any
+
+from dataflow.testing.chaos.content import difference
 
 Id = tuple[int, int]
 """(client, n)."""
@@ -17,9 +20,11 @@ MOST_NAMED = 20
 
 @dataclass(slots=True)
 class Tally:
-    """The count. `lost`, `doubled`, `foreign`: the first of them; `losses`, `duplicates`, `strangers`: how many.
+    """The count. `lost`, `doubled`, `foreign`, `changed`: the first of them; `losses`, `duplicates`, `strangers`,
+    `changes`: how many.
 
-    foreign: a row of a message that was never accepted, and of whose request no answer is outstanding.
+    foreign: a row of a message that was never accepted, and of whose request no answer is outstanding. changed: a row
+    or dead letter that holds something else than was sent, or made of it.
     """
 
     accepted: int = 0
@@ -28,14 +33,16 @@ class Tally:
     losses: int = 0
     duplicates: int = 0
     strangers: int = 0
+    changes: int = 0
     lost: list[tuple[Id, str]] = field(default_factory=list)
     doubled: list[tuple[Id, str]] = field(default_factory=list)
     foreign: list[tuple[Id, str]] = field(default_factory=list)
+    changed: list[tuple[Id, str]] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
         """Whether the promise was kept."""
-        return not (self.losses or self.duplicates or self.strangers)
+        return not (self.losses or self.duplicates or self.strangers or self.changes)
 
     def line(self, kills: int) -> str:
         """The one line that a run ends with."""
@@ -72,6 +79,13 @@ class Tally:
                     _name(self.foreign, (client, n), f"{table}: {count} rows of a message that was not accepted")
                 elif count > 1:
                     self._double((client, n), count - 1, f"{table}: {count} rows")
+
+    def compare(self, id_: Id, place: str, found: Mapping[str, Any], wanted: Mapping[str, Any], count: int = 1) -> None:
+        """Look at what a message holds that is at a place so often, against what it has to hold there."""
+        wrong = difference(found, wanted)
+        if wrong:
+            self.changes += count
+            _name(self.changed, id_, f"{place}: {wrong}")
 
     def _judge(
         self, id_: Id, rows: Mapping[str, int], dead: Mapping[Id, Set[str]], upstream: Mapping[str, Collection[str]]

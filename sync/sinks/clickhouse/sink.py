@@ -167,7 +167,7 @@ class ClickHouseSink:
         Args:
             window: how many blocks the table remembered when the batch was frozen; None if that is not known.
         """
-        age_ms = self._now_ms() - batch.frozen_ms
+        age_ms = abs(self._now_ms() - batch.frozen_ms)  # of a clock that was set back since nothing is known
         if table.mode == "token" and age_ms < TRUST_TOKEN_MS and window == table.window and not batch.in_doubt:
             return False
         if table.mode == "none":

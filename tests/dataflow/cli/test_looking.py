@@ -24,6 +24,10 @@ from tests.dataflow.store.store_contract import freeze
 pytestmark = pytest.mark.integration
 
 
+SUCCESSOR = '  three: {from: a.stream_in, to: c.stream_out, handler: "steps:three"'
+"""Another worker in the place of the worker `two`."""
+
+
 class TestApply:
     def test_it_says_what_it_did(self, site: Site) -> None:
         answer = site.run("apply")
@@ -51,7 +55,7 @@ class TestApply:
     def test_a_reader_that_the_flow_dropped_is_kept_until_it_is_released(self, site: Site) -> None:
         site.store.apply()
         site.put(1, 2, 3)
-        site.change("  two: {from: a.stream_in", "  three: {from: a.stream_in")
+        site.change('  two: {from: a.stream_in, to: c.stream_out, handler: "steps:two"', SUCCESSOR)
         held = site.run("apply").out
         assert "kept: a.stream_in/two" in held and "for 3 messages wait for it" in held
         assert site.run("status", "--json").json["streams"][0]["held_by"] == ["one", "three", "two"]
@@ -65,9 +69,19 @@ class TestApply:
         site.store.apply()
         raise_alarm(site.client, site.store.keys, "handler", "two", "x" * 5000)
         assert [len(alarm["text"]) for alarm in site.run("status", "--json").json["alarms"]] == [2000]
-        site.change("  two: {from: a.stream_in", "  three: {from: a.stream_in")
+        site.change('  two: {from: a.stream_in, to: c.stream_out, handler: "steps:two"', SUCCESSOR)
         assert "let go of: a.stream_in/two\n" in site.run("apply").out
         assert site.run("status", "--json").json["alarms"] == [], "nobody would take it down"
+
+    def test_a_reader_with_another_name_goes_on(self, site: Site) -> None:
+        site.store.apply()
+        site.put(1, 2, 3)
+        site.change("  two: {from: a.stream_in", "  three: {from: a.stream_in")
+        told = site.run("apply").out
+        assert "three goes on where two stood, which the flow no longer has\n" in told
+        assert "kept" not in told
+        assert site.run("status", "--json").json["streams"][0]["held_by"] == ["one", "three"]
+        assert site.run("audit").code == 0
 
     def test_a_reader_of_the_flow_is_not_released(self, site: Site) -> None:
         site.store.apply()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from dataflow.store.reading import (
     server_ms,
 )
 from dataflow.store.redis import call, connect
+from dataflow.testing.servers import RedisServer
 from tests.dataflow.store.store_contract import freeze
 from tests.dataflow.store.stores import FLOW, IN, LAST, OUT, SIDE, TEXT, RealStore, message, mids
 
@@ -114,6 +116,42 @@ def test_too_many_to_be_counted_are_taken_from_the_books(store: RealStore) -> No
     quick, exact = (read_stream(store.client, store.keys, IN, exact=exact).groups[0] for exact in (False, True))
     assert quick == exact
     assert (quick.undelivered, quick.pending, quick.parked) == (12_000, 11_400, 100)
+
+
+def test_a_server_that_was_killed_shows_nothing_waiting_on_an_empty_stream(own_redis: RedisServer) -> None:
+    with restarted_after(own_redis, 50, 50) as store:
+        view = read_stream(store.client, store.keys, IN)
+        assert [(group.undelivered, group.waiting) for group in view.groups] == [(0, 0), (0, 0)]
+        assert view.holders == ()
+
+
+@pytest.mark.parametrize(("one", "two"), [(50, 20), (20, 20), (0, 50), (35, 40)])
+def test_what_waits_is_right_on_a_server_that_was_killed(own_redis: RedisServer, one: int, two: int) -> None:
+    with restarted_after(own_redis, one, two) as store:
+        view = read_stream(store.client, store.keys, IN)
+        assert [group.undelivered for group in view.groups] == [50 - one, 50 - two]
+        assert view == read_stream(store.client, store.keys, IN, exact=True)
+
+
+@contextmanager
+def restarted_after(server: RedisServer, one: int, two: int) -> Iterator[RealStore]:
+    """A store of which 50 messages were read and finished, so many by either reader, and the server killed."""
+    client = connect(server.url)
+    store = RealStore(client)
+    store.apply()
+    call(client, "HSET", store.keys.stream(IN).counts, "max_len", 100)
+    for first in range(0, 50, 10):
+        store.door().append([message(n) for n in range(first, first + 10)])
+        for group, until in (("one", one), ("two", two)):
+            hop = store.hop(group)
+            if first < until:
+                hop.finish("c", [(entry, Drop()) for entry in hop.read("c", min(10, until - first), 0)])
+    client.close()
+    server.kill()
+    server.start()
+    store.client = connect(server.url)
+    yield store
+    store.client.close()
 
 
 def test_looking_changes_nothing(store: RealStore) -> None:

@@ -41,14 +41,14 @@ def test_one_that_cannot_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.
     broken, good = fake(tmp_path / "a", "?"), fake(tmp_path / "b", "7.0.1")
     broken.write_text("#!/bin/sh\nexit 127\n")
     monkeypatch.setattr(redis_server, "_on_path", lambda: broken)
-    monkeypatch.setattr(redis_server, "_in_wheel", lambda: good)
+    monkeypatch.setattr(redis_server, "in_wheel", lambda: good)
     assert redis_server.binaries() == [good]
 
 
 def test_two_of_one_version_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = fake(tmp_path / "a", "7.0.1"), fake(tmp_path / "b", "7.0.1")
     monkeypatch.setattr(redis_server, "_on_path", lambda: one)
-    monkeypatch.setattr(redis_server, "_in_wheel", lambda: two)
+    monkeypatch.setattr(redis_server, "in_wheel", lambda: two)
     assert redis_server.binaries() == [one]
 
 

@@ -55,18 +55,18 @@ def test_every_end_is_understood(redis_url: str, meta: str, state: str, error: s
 def test_hints_that_nobody_takes_do_not_pile_up(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dataflow.hints.MOST", 3)
     url = broker_url(redis_url, {})
-    hints = Hints(url, "pile")
+    hints = Hints(url, "dataflow.pile")
     for n in range(3):
         hints.send("move", n, f"p{n}")
     with pytest.raises(ServerAway, match="3 hints wait that no one takes; start `dataflow sync`"):
         hints.send("move", 3, "p3")
     with redis.Redis.from_url(url) as client:
-        assert client.llen("pile") == 3
+        assert client.llen("dataflow.pile") == 3
 
 
 def test_no_subscription_stays_behind(redis_url: str) -> None:
     url = broker_url(redis_url, {})
-    hints = Hints(url, "q")
+    hints = Hints(url, "dataflow.q")
     for n in range(20):
         hints.send("move", n, f"h{n}")
         hints.outcome(f"h{n}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -163,6 +166,85 @@ def test_an_error_of_the_server_is_an_error_of_the_run(server: str) -> None:
 @pytest.mark.integration
 def test_a_long_answer_is_cut(server: str) -> None:
     assert len(call(f"{server}/long", server).facts["answer"]) == 500
+
+
+class Drip:
+    """A server that sends the same bytes for ever, one by one."""
+
+    def __init__(self, head: bytes, drop: bytes) -> None:
+        self._head, self._drop = head, drop
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Drip:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        link, _ = self._listener.accept()
+        with link, suppress(OSError):
+            link.sendall(self._head)
+            while not self._stop.wait(0.05):
+                link.sendall(self._drop)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("scheme", "head", "drop"),
+    [
+        ("http", b"", b"H"),
+        ("http", b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+        ("http", b"HTTP/1.1 200 OK\r\n\r\n", b"x"),
+        ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"x"),
+        ("http", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        ("https", b"\x16\x03\x03\x40\x00", b"\x02"),
+    ],
+    ids=["status line", "header", "body", "body of a known length", "size of a chunk", "handshake"],
+)
+def test_the_time_of_a_call_is_that_of_all_of_it(scheme: str, head: bytes, drop: bytes) -> None:
+    with Drip(head, drop) as server:
+        url, began = f"{scheme}://{server.host}/", time.monotonic()
+        outcome = call(url, url, timeout_s=0.5)
+    assert outcome.state == "error" and "did not end in time" in outcome.error
+    assert 0.4 < time.monotonic() - began < 3
+
+
+def test_a_name_that_is_looked_up_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: go_on.wait(30) and [])
+    try:
+        outcome = call("http://slow.example.org/", "http://slow.example.org/", timeout_s=0.2)
+    finally:
+        go_on.set()
+    assert outcome.state == "error" and "not found in time" in outcome.error
+
+
+@pytest.mark.integration
+def test_what_is_beyond_ascii_is_sent_as_utf_8(server: str) -> None:
+    assert call(f"{server}/größe?füße=ä%20b", f"{server}/größe").state == "ok"
+    assert [path for _, path, _ in Answers.seen] == ["/ok/gr%C3%B6%C3%9Fe?f%C3%BC%C3%9Fe=%C3%A4%20b"]
+
+
+def test_what_is_allowed_may_be_written_either_way() -> None:
+    packed, plain = "http://h/gr%C3%B6%C3%9Fe", "http://h/größe"
+    for allow in (packed, plain):
+        assert [request_of({"url": url}, [allow]).url.geturl() for url in (packed, plain)] == [packed, packed]
+        with pytest.raises(BadJob):
+            request_of({"url": "http://h/grösse"}, [allow])
+
+
+@pytest.mark.parametrize("host", ["bücher.example", "ｌocalhost", "127。0。0。1", "u:hünter2@h"])
+def test_a_host_beyond_ascii_is_refused_and_told_how(host: str) -> None:
+    with pytest.raises(BadJob, match="ASCII") as refused:
+        request_of({"url": f"http://{host}/"}, [f"http://{host}/"])
+    assert "nter2" not in str(refused.value)
 
 
 def test_a_server_that_is_not_there_is_an_error_of_the_run() -> None:

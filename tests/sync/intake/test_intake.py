@@ -17,10 +17,12 @@ from bson import ObjectId
 
 from dataflow.audit import audit
 from dataflow.errors import OutcomeUnknown
+from dataflow.flow.load import loads
 from dataflow.mongo import Collections
 from dataflow.rebase import rebase
 from dataflow.status import gather
 from dataflow.store.alarms import alarms
+from dataflow.store.declare import apply
 from dataflow.store.resume import PAUSED, resume
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import RedisServer
@@ -54,6 +56,16 @@ def tripped(lab: IntakeLab, part: str, method: str, when: str, act: Any, nth: in
     puller = lab.puller()
     setattr(puller, part, Tripwire(getattr(puller, part), method, when, act, nth))
     return puller
+
+
+def test_under_another_name_it_goes_on_where_it_stood(lab: IntakeLab) -> None:
+    lab.fill(15)
+    assert lab.run(max_batches=1).written == 10
+    renamed = loads(FLOW.replace("take:", "fetch:"), environ={})
+    assert apply(renamed, lab.redis).renamed == {"fetch": "take"}
+    lab.flow, lab.edge = renamed, renamed.edges["fetch"]
+    assert lab.run().written == 5
+    lab.each_once()
 
 
 def test_every_document_is_one_message_in_order(lab: IntakeLab) -> None:

@@ -374,11 +374,16 @@ class TestDoubt:
         write(opened(later_ms=TRUST_TOKEN_MS - 1), content, resent=True)
         assert len(stored()) == 10
 
-    def test_after_ten_minutes_the_table_is_asked(self, opened: Open, content: list[Row], stored: Any) -> None:
+    @pytest.mark.parametrize(
+        "later_ms", [TRUST_TOKEN_MS, -TRUST_TOKEN_MS], ids=["later", "after the clock was set back"]
+    )
+    def test_after_ten_minutes_the_table_is_asked(
+        self, opened: Open, content: list[Row], stored: Any, later_ms: int
+    ) -> None:
         sink = opened()
         write(sink, content)
         self.forgotten(sink)
-        write(opened(later_ms=TRUST_TOKEN_MS), content, resent=True)
+        write(opened(later_ms=later_ms), content, resent=True)
         assert len(stored()) == 15
 
     def test_rows_that_the_source_has_forgotten_are_found_under_another_identity(

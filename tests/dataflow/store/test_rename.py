@@ -1,0 +1,143 @@
+"""A worker that gets another name goes on where it stood: with what was pending, what came back and what died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from redis.exceptions import ResponseError
+
+from dataflow.errors import NotDeclared
+from dataflow.flow.load import loads
+from dataflow.store.declare import Applied, apply
+from dataflow.store.hop import Dead, Entry, Out, Park
+from dataflow.store.redis import call, connect
+from tests.dataflow.store.stores import FLOW, IN, OUT, TEXT, RealStore, drifts, message, mid
+
+pytestmark = pytest.mark.integration
+
+HANDLED = Out(((0, message("out", OUT).fields),))
+NAMED = loads(TEXT.replace("  one: {", "  first: {"), FLOW.path)
+
+
+@pytest.fixture
+def store(both_redis_url: str) -> Iterator[RealStore]:
+    client = connect(both_redis_url)
+    store = RealStore(client)
+    store.apply()
+    yield store
+    client.close()
+
+
+@pytest.fixture
+def renamed(store: RealStore) -> RealStore:
+    """The same store after the flow was applied with another name; `rename` does it."""
+    return replace(store, flow=NAMED)
+
+
+def fill(store: RealStore, count: int) -> None:
+    store.door().append([message(n) for n in range(count)])
+
+
+def rename(store: RealStore) -> Applied:
+    return apply(NAMED, store.client)
+
+
+def everything(store: RealStore, name: str) -> list[Entry]:
+    """All that a reader has to do: from the bench, and new."""
+    hop = store.hop(name)
+    handed, suspects = hop.take_over("c", 60_000, 100)
+    assert suspects == []
+    return handed + hop.read("c", 100, 0)
+
+
+def test_what_was_pending_and_what_was_not_read_comes_once(store: RealStore, renamed: RealStore) -> None:
+    fill(store, 10)
+    hop = store.hop("one")
+    begun = hop.read("old", 4, 0)
+    hop.finish("old", [(begun[0], HANDLED)])
+    assert rename(store).renamed == {"first": "one"}
+    todo = everything(renamed, "first")
+    assert [mid(entry.fields) for entry in todo] == [f"m{n}" for n in range(1, 10)]
+    renamed.hop("first").finish("c", [(entry, HANDLED) for entry in todo])
+    assert len(renamed.fields(renamed.keys.stream(OUT))) == 10
+    assert drifts(renamed) == []
+
+
+def test_who_still_works_under_the_former_name_writes_nothing(store: RealStore, renamed: RealStore) -> None:
+    fill(store, 3)
+    hop = store.hop("one")
+    begun = hop.read("old", 3, 0)
+    rename(store)
+    with pytest.raises(NotDeclared):
+        hop.finish("old", [(entry, HANDLED) for entry in begun])
+    assert renamed.fields(renamed.keys.stream(OUT)) == []
+    assert len(everything(renamed, "first")) == 3
+    assert drifts(renamed) == []
+
+
+def test_what_waits_for_its_back_off_and_dead_letters_come_with_it(store: RealStore, renamed: RealStore) -> None:
+    fill(store, 4)
+    hop = store.hop("one")
+    a, b, c, d = hop.read("old", 4, 0)
+    hop.finish("old", [(a, Park(0, 1)), (b, Park(2**42, 1)), (c, Dead("handler_failed", "why", 3))])
+    assert hop.wake() == 1
+    hop.begin("old", d)
+    rename(store)
+    first = renamed.hop("first")
+    assert {entry.lane for entry in everything(renamed, "first")} == {"retry", "main"}
+    assert first.attempts(d) == 1
+    (view,) = [group for group in renamed.view(IN).groups if group.name == "first"]
+    assert (view.parked, view.dead, view.waiting) == (1, 1, 3)
+    assert renamed.replay(IN, "first") == 1
+    assert drifts(renamed) == []
+
+
+def test_a_group_that_was_lost_is_made_where_it_stood(store: RealStore, renamed: RealStore) -> None:
+    fill(store, 5)
+    hop = store.hop("one")
+    begun = hop.read("old", 2, 0)
+    hop.finish("old", [(entry, HANDLED) for entry in begun])
+    store.lose_group(store.keys.stream(IN), "one")
+    rename(store)
+    assert len(everything(renamed, "first")) == 3
+
+
+def test_an_entry_that_was_deleted_by_hand_is_counted_as_lost(store: RealStore, renamed: RealStore) -> None:
+    fill(store, 3)
+    begun = store.hop("one").read("old", 3, 0)
+    store.remove_by_hand(IN, begun[1].id)
+    rename(store)
+    assert len(everything(renamed, "first")) == 2
+    (view,) = [group for group in renamed.view(IN).groups if group.name == "first"]
+    assert view.lost == 1
+
+
+def test_nothing_is_left_under_the_former_name(store: RealStore) -> None:
+    fill(store, 3)
+    store.hop("one").read("old", 3, 0)
+    rename(store)
+    left = [key.decode() for key in call(store.client, "KEYS", "*") if key.decode().endswith(":one")]
+    assert [key for key in left if ":dead:" not in key] == []
+    assert call(store.client, "HEXISTS", store.keys.stream(IN).groups, "one") == 0
+
+
+def test_with_a_wrong_key_nothing_is_written(store: RealStore) -> None:
+    fill(store, 3)
+    store.hop("one").read("old", 2, 0)
+    retry = store.keys.retry(IN, "one").counts
+    call(store.client, "DEL", retry)
+    call(store.client, "SET", retry, "something else")
+    before = {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")}
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        rename(store)
+    assert {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")} == before
+
+
+def test_a_worker_of_another_handler_is_another_worker(store: RealStore) -> None:
+    fill(store, 3)
+    other = loads(TEXT.replace("  one: {", "  first: {").replace("steps:one", "steps:other"), FLOW.path)
+    done = apply(other, store.client)
+    assert done.renamed == {}
+    assert [(held.group, held.waiting) for held in done.held] == [("one", 3)]
