@@ -29,6 +29,7 @@ from dataflow.store import declare
 from dataflow.store.keys import Keys
 from dataflow.store.reading import read_streams
 from dataflow.store.redis import connect
+from dataflow.testing.chaos.content import SENT, made
 from dataflow.testing.chaos.project import FLOW, STEPS
 from dataflow.testing.faultpoints import Faults
 from dataflow.testing.mongo import MongoServer
@@ -135,12 +136,7 @@ class Rig:
         """Send messages as a client does that keeps at it. Returns their numbers when all were accepted."""
         first, self._next = self._next, self._next + n
         with Hub(self._addresses.hub, timeout_s=6, patience_s=PATIENCE_S) as hub:
-            hub.send(
-                [
-                    {"rec_id": f"r{i}", "task_for": "chaos", "function_type": "double", "client": CLIENT, "n": i}
-                    for i in range(first, self._next)
-                ]
-            )
+            hub.send([made(SENT, CLIENT, i) for i in range(first, self._next)])
         self.accepted = self._next
         return range(first, self._next)
 

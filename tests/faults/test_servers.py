@@ -11,6 +11,7 @@ import pytest
 from dataflow.client import Hub, HubBusy
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.store.redis import call
+from dataflow.testing.chaos.content import SENT, made
 from tests.faults.rig import Rig
 
 pytestmark = pytest.mark.acceptance
@@ -62,7 +63,7 @@ def test_redis_at_its_memory_limit_drains_and_refuses_nothing_that_it_had_accept
         call(rig.client, "CONFIG", "SET", "maxmemory", int(rig.memory() * 0.98))
     try:
         with Hub(rig.hub_url, timeout_s=5, patience_s=0) as hub, pytest.raises((ServerAway, OutcomeUnknown, HubBusy)):
-            hub.send({"rec_id": "x", "task_for": "chaos", "function_type": "double", "client": 0, "n": 0})
+            hub.send(made(SENT, 0, 0))
         rig.until("all that was there has arrived, the limit still in force", lambda: not rig.left())
     finally:
         call(rig.client, "CONFIG", "SET", "maxmemory", 0)
