@@ -76,9 +76,8 @@ def judge_table(subject: str, edge: Edge, version: tuple[int, ...], table: Table
     yield _mode(subject, edge, version, table, create)
     if not table.has_mid:
         remedy = f"add the column; {create}"
-        yield Finding(
-            subject, "note", "mid", f"{table.name} has no column `_mid`: audit and search do not see its rows", remedy
-        )
+        text = f"{table.name} has no column `_mid`: audit, search and batches in doubt do not find its rows"
+        yield Finding(subject, "note", "mid", text, remedy)
 
 
 def _mode(subject: str, edge: Edge, version: tuple[int, ...], table: TableFacts, create: str) -> Finding:
@@ -95,7 +94,7 @@ def _mode(subject: str, edge: Edge, version: tuple[int, ...], table: TableFacts,
         text = f"{said}, but remembers {table.window} blocks only"
         return Finding(subject, "note", "window", text, "set non_replicated_deduplication_window = 10000 on the table")
     if table.mode == "readback" and version >= TOKENS_SINCE:
-        remedy = f"give the table a deduplication window, which is quicker; {create}"
+        remedy = f"give the table a deduplication window: then views that failed get their rows, too; {create}"
         return Finding(subject, "note", "mode", said, remedy)
     return Finding(subject, "ok", "mode", said)
 
@@ -103,7 +102,7 @@ def _mode(subject: str, edge: Edge, version: tuple[int, ...], table: TableFacts,
 def _version(subject: str, text: str, latency_ms: float) -> Finding:
     said = f"ClickHouse {text} answers in {latency_ms:.1f} ms"
     if _numbers(text) < TOKENS_SINCE:
-        remedy = "from 22.2 on a table knows a batch again by its token, without looking rows up"
+        remedy = "from 22.2 on a table knows a batch again by its token, and views that failed get their rows"
         return Finding(subject, "note", "version", said, remedy)
     return Finding(subject, "ok", "version", said)
 

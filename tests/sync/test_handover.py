@@ -94,7 +94,12 @@ class TestAnotherName:
             labs.append(renamed(lab))
             assert labs[0].run().state == "empty"
 
-        run = tripped(lab, end, method, "after", rename).run()
+        def meanwhile() -> None:
+            other = threading.Thread(target=rename)
+            other.start()
+            other.join()
+
+        run = tripped(lab, end, method, "after", meanwhile).run()
         with closing(labs[0]) as other:
             assert run.state in ("fenced", "undeclared", "conflict", "empty")
             assert lab.run().state == "undeclared"

@@ -8,8 +8,10 @@ How a batch that was applied before is recognised (`mode`):
 | readback | a MergeTree with a `_mid` column | before a batch is sent again, its ids are looked up; the rest is sent |
 | none | any other table, if the edge says `delivery: at_least_once` | not at all |
 
-A batch in doubt for ten minutes is looked up in mode `token` too, where there is a `_mid`: the table forgets blocks. So
-are messages that are older than the last start of the source's server: it may have forgotten that it sent them.
+A MergeTree notes a token just before it puts the rows in place: one that was killed in between drops a block that it
+does not have. So what was sent again by its token is looked up afterwards, and what is missing is inserted without one.
+A batch in doubt for ten minutes is looked up before, too: the table forgets blocks. So are messages that are older than
+the last start of the source's server: it may have forgotten that it sent them. Both need a `_mid`.
 A batch is one INSERT, and as such all or nothing (per partition). Only where messages lack fields whose columns have
 a DEFAULT is it several, each with a token of its own; after an interruption the rest follows with the next attempt.
 """
@@ -34,7 +36,7 @@ from sync.sinks.clickhouse.typing import Block, Typed, type_rows
 _log = logging.getLogger(__name__)
 
 TRUST_TOKEN_MS = 600_000
-"""For how long a batch in doubt is left to its token alone."""
+"""For how long a table is taken to remember the token of a batch in doubt."""
 
 LEARN_EVERY_MS = 5000
 """How old the description of a table may be when a batch is written. New columns are found this fast."""
@@ -153,23 +155,38 @@ class ClickHouseSink:
     def _send(self, batch: Batch, typed: Typed, table: Table, again: bool, window: int | None) -> None:
         blocks: Sequence[Block] = typed.blocks
         tokens = _tokens(batch.token, blocks)
-        if again and self._must_look(batch, table, blocks, window):
-            there = self._present(blocks)
-            blocks = [block.without(there) for block in blocks]
-            tokens = [_token_of_rest(token, block) for token, block in zip(tokens, blocks, strict=True)]
+        by_token = table.mode == "token"
+        look = again and self._can_look(batch, table, blocks)
+        if look and self._must_look(batch, table, window):
+            blocks, tokens = self._missing(blocks, tokens)
+        self._insert(blocks, tokens, by_token)
+        if look and by_token and table.is_plain:
+            self._insert_dropped(batch, blocks, tokens)
+
+    def _insert(self, blocks: Sequence[Block], tokens: Sequence[str], by_token: bool) -> None:
         for block, token in zip(blocks, tokens, strict=True):
             if block.rows:
-                self._backend.insert(Insert(self._name, block.columns, block.values, token, table.mode == "token"))
+                self._backend.insert(Insert(self._name, block.columns, block.values, token, by_token))
 
-    def _must_look(self, batch: Batch, table: Table, blocks: Sequence[Block], window: int | None) -> bool:
-        """Whether the token alone is not enough: the table may have forgotten it, or never have noted it.
+    def _insert_dropped(self, batch: Batch, blocks: Sequence[Block], tokens: Sequence[str]) -> None:
+        """Insert what the server dropped by its token and does not have: it was killed before it had the rows."""
+        blocks, tokens = self._missing(blocks, tokens)
+        dropped = sum(len(block.rows) for block in blocks)
+        if dropped:
+            _log.warning(
+                "the table knew a batch by its token, but not all of its rows were there: they are inserted",
+                extra={"edge": self._edge.name, "table": str(self._name), "batch": batch.token, "rows": dropped},
+            )
+        self._insert(blocks, tokens, by_token=False)
 
-        Args:
-            window: how many blocks the table remembered when the batch was frozen; None if that is not known.
-        """
-        age_ms = abs(self._now_ms() - batch.frozen_ms)  # of a clock that was set back since nothing is known
-        if table.mode == "token" and age_ms < TRUST_TOKEN_MS and window == table.window and not batch.in_doubt:
-            return False
+    def _missing(self, blocks: Sequence[Block], tokens: Sequence[str]) -> tuple[list[Block], list[str]]:
+        """What the table lacks of blocks, under names of its own."""
+        there = self._present(blocks)
+        rest = [block.without(there) for block in blocks]
+        return rest, [_token_of_rest(token, block) for token, block in zip(tokens, rest, strict=True)]
+
+    def _can_look(self, batch: Batch, table: Table, blocks: Sequence[Block]) -> bool:
+        """Whether the rows of a batch can be found in the table. If not, all that it is known by is its token."""
         if table.mode == "none":
             return False
         if all(block.mids for block in blocks):
@@ -179,6 +196,15 @@ class ClickHouseSink:
             extra={"edge": self._edge.name, "table": str(self._name), "batch": batch.token},
         )
         return False
+
+    def _must_look(self, batch: Batch, table: Table, window: int | None) -> bool:
+        """Whether a batch is to be looked up before it is sent again: the table may have forgotten its token.
+
+        Args:
+            window: how many blocks the table remembered when the batch was frozen; None if that is not known.
+        """
+        age_ms = abs(self._now_ms() - batch.frozen_ms)  # of a clock that was set back since nothing is known
+        return table.mode != "token" or age_ms >= TRUST_TOKEN_MS or window != table.window or batch.in_doubt
 
     def _present(self, blocks: Sequence[Block]) -> set[bytes]:
         return self._backend.present(self._name, {mid for block in blocks for mid in block.mids})

@@ -95,6 +95,14 @@ class Table:
         return self.engine.endswith("MergeTree")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it holds what was inserted row by row, and notes tokens in a file, before the rows are in place.
+
+        Replicated tables note both in one step; others of the family merge rows, and ids vanish.
+        """
+        return self.engine == "MergeTree"
+
+    @property
     def has_mid(self) -> bool:
         """Whether there is a `_mid` to find rows by."""
         return any(column.name == MID and column.writable and column.parsed.name == "String" for column in self.columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -26,12 +27,34 @@ def test_every_row_is_there_once_however_often_the_process_is_killed(window: int
     last = 1
     for epoch in range(1, KILLS + 1):
         last = _write_and_kill(tmp_path, last, epoch, window, jitter.uniform(0, 0.02))
-    with ChdbWarehouse(tmp_path) as warehouse:
-        question = "SELECT count(), uniqExact(_mid), uniqExact(splitByChar('-', _mid)[1]) FROM t"
-        found, unique, batches = map(int, warehouse.ask(question, format="TSV").split())
+    found, unique, batches = _stored(tmp_path)
     assert found == unique == batches * ROWS
     assert batches in (last - 1, last)
     assert last >= KILLS * BATCHES_BEFORE_KILL - KILLS
+
+
+def test_killed_when_the_token_was_noted_and_the_rows_were_not_in_place(tmp_path: Path) -> None:
+    """The engine appends the token to a file, then renames the folder of the rows; here it has done the first."""
+    _write_and_kill(tmp_path, 1, 1, 100, 0.0)
+    (part,) = tmp_path.glob("store/*/*/all_1_1_0")
+    (noted,) = tmp_path.glob("store/*/*/deduplication_logs/*_1.txt")
+    shutil.rmtree(part)
+    assert "all_1_1_0" in noted.read_text()
+    assert _ask(tmp_path, "SELECT count() FROM t WHERE startsWith(_mid, 's1-')") == [0]
+    last = _write_and_kill(tmp_path, 1, 2, 100, 0.0)
+    found, unique, batches = _stored(tmp_path)
+    assert found == unique == batches * ROWS
+    assert batches in (last - 1, last)
+
+
+def _stored(folder: Path) -> list[int]:
+    """How many rows, different rows and different batches are there."""
+    return _ask(folder, "SELECT count(), uniqExact(_mid), uniqExact(splitByChar('-', _mid)[1]) FROM t")
+
+
+def _ask(folder: Path, question: str) -> list[int]:
+    with ChdbWarehouse(folder) as warehouse:
+        return [int(number) for number in warehouse.ask(question, format="TSV").split()]
 
 
 def _write_and_kill(folder: Path, first: int, epoch: int, window: int, delay_s: float) -> int:

@@ -41,6 +41,14 @@ def test_the_mode_follows_from_the_table(described: Table, mode: str) -> None:
     assert described.mode == mode
 
 
+@pytest.mark.parametrize(
+    ("engine", "plain"),
+    [("MergeTree", True), ("ReplicatedMergeTree", False), ("ReplacingMergeTree", False), ("Log", False)],
+)
+def test_which_tables_hold_what_was_inserted_row_by_row_and_note_tokens_in_a_file(engine: str, plain: bool) -> None:
+    assert table(MID, engine=engine).is_plain == plain
+
+
 def test_all_columns_that_can_be_written_are_planned() -> None:
     plan = make_plan(
         table(

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.acceptance]
 
 ROOT = Path(__file__).parents[4]
 LEASE_S = 0.5
+KILLS = 3
 MOMENTS = ("early", "before", "between", "after")
 
 
@@ -95,6 +96,23 @@ def test_runners_that_are_killed_at_any_moment(redis_url: str, clickhouse: Click
             left = lab.lane().depth()
             until(lambda: process.poll() is not None or lab.lane().depth() < left)  # noqa: B023
             time.sleep(jitter.uniform(0, 0.05))  # not to wait for anything: to hit another moment each time
+    runner = lab.tcp_runner()
+    until(lambda: runner.run().state == "empty", 40)
+    runner.leave()
+    lab.all_once()
+
+
+def test_a_server_that_is_killed_inside_inserts(own_clickhouse: ClickHouseServer, redis_url: str) -> None:
+    jitter = random.Random(11)
+    lab = TcpLab(redis_url, own_clickhouse.url, "archive", batch=500)
+    for _ in range(KILLS):
+        lab.fill(3000)
+        with victim(lab, "never", 30) as process:
+            left = lab.lane().depth()
+            until(lambda: process.poll() is not None or lab.lane().depth() < left)  # noqa: B023
+            time.sleep(jitter.uniform(0, 0.03))  # not to wait for anything: to hit another moment each time
+            own_clickhouse.kill()
+        own_clickhouse.start()
     runner = lab.tcp_runner()
     until(lambda: runner.run().state == "empty", 40)
     runner.leave()

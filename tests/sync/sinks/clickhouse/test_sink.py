@@ -335,6 +335,25 @@ class TestFailures:
         assert write(sink, content, resent=True) == 2
         assert [found["_mid"] for found in stored()] == ["m0", "m1"]
 
+    @pytest.mark.parametrize(("window", "in_view"), [(100, 2), (0, 0)], ids=["token", "readback"])
+    def test_a_view_that_is_mended_gets_its_rows_where_the_table_remembers_blocks(
+        self, window: int, in_view: int, execute: Execute, opened: Open, warehouse: ChdbWarehouse, table: str
+    ) -> None:
+        remember = f"SETTINGS non_replicated_deduplication_window = {window}"
+        execute(f"CREATE TABLE % (_mid String, n UInt8) ENGINE = MergeTree ORDER BY n {remember}")
+        execute("CREATE TABLE %_to (x UInt8, CONSTRAINT low CHECK x != 7) ENGINE = MergeTree ORDER BY x")
+        execute("CREATE MATERIALIZED VIEW %_mv TO %_to AS SELECT n AS x FROM %")
+        content = [row("m0", n="7"), row("m1", n="8")]
+        sink = opened()
+        with pytest.raises(OutcomeUnknown, match="Constraint `low`"):
+            write(sink, content)
+        execute("ALTER TABLE %_to DROP CONSTRAINT low")
+        assert write(sink, content, resent=True) == 2
+        assert warehouse.ask(f"SELECT count() FROM {table}", format="TSV") == b"2\n"
+        assert warehouse.ask(f"SELECT count() FROM {table}_to", format="TSV") == b"%d\n" % in_view
+        execute("DROP TABLE %_mv SYNC")
+        execute("DROP TABLE %_to SYNC")
+
     def test_a_verdict_that_other_rules_made_is_refused(self, execute: Execute, opened: Open) -> None:
         execute(f"CREATE TABLE % (_mid String, n UInt8) ENGINE = MergeTree ORDER BY n {WINDOW}")
         sink = opened()
@@ -403,6 +422,37 @@ class TestDoubt:
         assert write(late, content, resent=True) == 10
         assert [found["_mid"] for found in stored()] == [f"m{n}" for n in range(10)]
 
+    @pytest.mark.parametrize("partitions", ["", "PARTITION BY n MOD 2"])
+    def test_a_token_that_was_noted_without_its_rows_is_not_believed(
+        self,
+        partitions: str,
+        execute: Execute,
+        opened: Open,
+        content: list[Row],
+        stored: Any,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Some of the rows are gone, and the tokens of their parts are not: so it is after a kill between the two."""
+        execute(f"CREATE OR REPLACE TABLE % (_mid String, n UInt8) ENGINE = MergeTree {partitions} ORDER BY n {WINDOW}")
+        write(opened(), content)
+        execute("ALTER TABLE % DELETE WHERE n MOD 2 = 0 SETTINGS mutations_sync = 2")
+        with caplog.at_level(logging.WARNING):
+            assert write(opened(), content, resent=True) == 10
+        assert [record.rows for record in caplog.records] == [5]  # type: ignore[attr-defined]
+        assert "not all of its rows were there" in caplog.text
+        assert write(opened(), content, resent=True) == 10
+        assert [found["_mid"] for found in stored()] == [f"m{n}" for n in range(10)]
+
+    def test_rows_that_a_table_has_merged_into_others_are_not_taken_for_lost(
+        self, execute: Execute, opened: Open, stored: Any
+    ) -> None:
+        execute(f"CREATE OR REPLACE TABLE % (_mid String, n UInt8) ENGINE = ReplacingMergeTree ORDER BY n {WINDOW}")
+        content = [row("old", n="1"), row("new", n="1")]
+        for resent in (False, True):
+            assert write(opened(), content, resent=resent) == 2
+        execute("OPTIMIZE TABLE % FINAL")
+        assert stored() == [{"_mid": "new", "n": 1}]
+
     def test_without_ids_the_token_is_all_there_is(
         self,
         execute: Execute,
@@ -413,7 +463,7 @@ class TestDoubt:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         execute(f"CREATE OR REPLACE TABLE % (n UInt8) ENGINE = MergeTree ORDER BY n {WINDOW}")
-        sink = opened(columns=("n",), later_ms=TRUST_TOKEN_MS)
+        sink = opened(columns=("n",))
         write(sink, content)
         with caplog.at_level(logging.WARNING):
             write(sink, content, resent=True)
