@@ -1,6 +1,6 @@
 """Running an edge: a hint to the sync process. It may be lost or come twice; the edge itself is safe against both.
 
-What the broker does not take, because it is full or away, is left in the flow's own Redis, where the sync process looks.
+What the broker does not take, as it is full or away, is left in the flow's own Redis, where the sync process looks.
 """
 
 from __future__ import annotations

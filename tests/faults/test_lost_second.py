@@ -1,8 +1,8 @@
 """Redis loses its last second, as a host that loses power may with `appendfsync everysec`.
 
 Required: what was accepted before that second arrives; nothing is there twice, whatever had been carried on meanwhile.
-The audit names the rows that Redis has forgotten, and nothing else. Once an operator has taken them into the books, it is
-clean, and stays so.
+The audit names the rows that Redis has forgotten, and nothing else. Once an operator has taken them into the books, it
+is clean, and stays so.
 """
 
 from __future__ import annotations
