@@ -38,16 +38,16 @@ def read_body(request: Request, limit: int) -> tuple[bytes, Form]:
     Raises:
         Refusal: 413 too large, 415 a media type, character set or compression that is not known, 400 broken gzip.
     """
-    form = _form(request)
-    packed = request.headers.get("Content-Encoding", "").strip().lower()
+    environ = request.environ
+    form = "json" if environ.get("CONTENT_TYPE") == "application/json" else _form(request)
+    packed = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if packed not in ("", "identity", "gzip", "x-gzip"):
         text = f"Content-Encoding {show(packed)!r} is not known; nothing was stored: send gzip or nothing"
         raise Refusal(415, text, headers={"Accept-Encoding": "gzip"})
     body = _read(request, limit)
-    if request.content_length not in (None, len(body)):
-        raise Refusal(
-            400, f"the body broke off after {len(body)} of {request.content_length} bytes; nothing was stored"
-        )
+    told = request.content_length
+    if told not in (None, len(body)):
+        raise Refusal(400, f"the body broke off after {len(body)} of {told} bytes; nothing was stored")
     return (gunzip(body, limit) if "gzip" in packed else body), form
 
 

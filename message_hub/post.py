@@ -106,7 +106,7 @@ def _store_once(net: Net, make: Callable[[], list[Outgoing]], record: Record) ->
 
 
 def _idempotency_key() -> str | None:
-    key = request.headers.get(KEY_HEADER)
+    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is not None and not _KEY.fullmatch(key):
         raise Refusal(400, f"an {KEY_HEADER} is 1 to 255 printable ASCII characters")
     return key

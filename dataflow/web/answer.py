@@ -56,7 +56,7 @@ def refused(refusal: Refusal) -> Response:
 
 def bare(data: Any, status: int = 200) -> Response:
     """JSON without the envelope, for programs that poll numbers."""
-    return Response(_encode(data), status, mimetype="application/json")
+    return Response(_encode(data), status, content_type="application/json")
 
 
 def plain(text: str, status: int = 200) -> Response:
@@ -78,4 +78,4 @@ def _answer(good: bool, status: int, msg: str, data: Any) -> Response:
         "duration": duration,
         "data": data,
     }
-    return Response(_encode(body), status, mimetype="application/json")
+    return Response(_encode(body), status, content_type="application/json")
