@@ -202,7 +202,8 @@ def test_a_flow_that_is_applied_anew_is_followed(site: Site) -> None:
 
 
 def _dead_after_fill(site: Site) -> list[dict[str, str]]:
-    site.lab.fill(1, n="many")
+    if not site.lab.waiting():  # one by one: many at once would look like a drift of the schema, and pause the edge
+        site.lab.fill(1, n="many")
     return site.lab.dead()
 
 
