@@ -15,7 +15,9 @@ WATER = ROOT / "examples" / "water"
 
 def _tree(root: Path) -> dict[str, tuple[str, int]]:
     files = [path for path in root.rglob("*") if path.is_file()]
-    return {str(path.relative_to(root)): (path.read_text(), path.stat().st_mode & 0o777) for path in files}
+    return {
+        str(path.relative_to(root)): (path.read_text(errors="replace"), path.stat().st_mode & 0o777) for path in files
+    }
 
 
 def test_it_puts_everything_in_place_and_says_what_comes_next(install: Install, tmp_path: Path, pip_log: Path) -> None:
