@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from dataflow.access import history
+from dataflow.masking import mask_urls
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client
 from scheduler.machine import State
@@ -31,6 +32,6 @@ class Changes:
             wish: `set_to_status` of its document.
             why: why it is not as wished; "" if it is.
         """
-        facts = {"before": before, "wish": str(wish)[:100], **({"why": why} if why else {})}
+        facts = {"before": before, "wish": mask_urls(str(wish))[:100], **({"why": why} if why else {})}
         log.info("task %s is %s", task_id, now, extra=facts)
         history.record(self._redis, self._keys, self._who, f"task {now}", task_id, **facts)

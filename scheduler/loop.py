@@ -279,7 +279,7 @@ class Loop:
             state = self._states.pop(pid)
             if state != "init":
                 task_id = pid.removeprefix(f"{self._tasks.machine}.")
-                self._changes.note(task_id, state, "init", None, "its document is gone")
+                self._changes.note(task_id, state, "init", "", "its document is gone")
 
     # -- runs
 

@@ -65,7 +65,7 @@ def test_what_became_of_a_task_is_in_the_history_once(rig: Rig) -> None:
     assert {(one.who, one.subject) for one in entries} == {(f"scheduler {rig.machine}", "t")}
     assert [(one.what, one.facts["before"], one.facts["wish"]) for one in entries] == [
         ("task running", "init", "running"), ("task paused", "running", "paused"), ("task init", "paused", "paused"),
-        ("task running", "init", "running"), ("task init", "running", "None"),
+        ("task running", "init", "running"), ("task init", "running", ""),
     ]  # fmt: skip
     assert entries[-1].facts["why"] == "its document is gone"
 
