@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cached_property
 
 import msgspec
@@ -105,16 +105,18 @@ class _Run:
         """Try to declare the flow on its Redis servers."""
         urls = resolve(self._flow).redis
         try:
-            for name in self._flow.redis_connections:
-                with closing(connect(urls[name])) as client:
-                    done = declare.apply(self._flow, client, name)
-                for warning in done.warnings:
-                    self._screen.tell(f"warning: {warning}")
-                for new, former in done.renamed.items():
-                    self._screen.tell(f"{new} goes on where {former} stood, which the flow no longer has")
+            with ExitStack() as stack:
+                names = reversed(self._flow.redis_connections)
+                clients = {name: stack.enter_context(closing(connect(urls[name]))) for name in names}
+                done = declare.apply_all(self._flow, clients)
         except (ServerAway, OutcomeUnknown) as error:
             self._trouble = str(error)
             return False
+        for one in done.values():
+            for warning in one.warnings:
+                self._screen.tell(f"warning: {warning}")
+            for new, former in one.renamed.items():
+                self._screen.tell(f"{new} goes on where {former} stood, which the flow no longer has")
         return True
 
     def _noted_ready(self) -> bool:
