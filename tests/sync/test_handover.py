@@ -23,6 +23,7 @@ from dataflow.store.alarms import alarms
 from dataflow.store.declare import Applied, apply, apply_all
 from dataflow.store.door import Door, Outgoing
 from dataflow.store.keys import Keys
+from dataflow.store.lane import Lane
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
 from sync.edges import run_edge
@@ -105,6 +106,24 @@ class TestAnotherName:
             assert run.state in ("fenced", "undeclared", "conflict", "empty")
             assert lab.run().state == "undeclared"
             each_once(other)
+
+    def test_who_is_about_to_take_its_first_lease_is_shut_out(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It has just seen that its group is there; then it is not any more."""
+        lab.fill(25)
+        position = Lane._group_position
+
+        def renamed_meanwhile(lane: Lane) -> bytes:
+            found = position(lane)
+            monkeypatch.undo()
+            other = threading.Thread(target=apply, args=(loads(RENAMED), lab.redis))
+            other.start()
+            other.join()
+            return found
+
+        monkeypatch.setattr(Lane, "_group_position", renamed_meanwhile)
+        assert lab.run().state == "undeclared"
+        assert lab.arrived() == []
+        assert call(lab.redis, "EXISTS", lab.keys.edge("move")) == 0
 
     def test_it_stands_where_the_former_stood_though_another_reader_holds_the_stream(self, lab: Lab) -> None:
         """A reader that is new gets what is still in the stream; one that is not has had it."""
