@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Literal, TextIO
 
-from dataflow.masking import mask_urls
+from dataflow.masking import mask_urls, masked
 
 Format = Literal["console", "json"]
 
@@ -69,7 +69,7 @@ class JsonFormatter(logging.Formatter):
         traceback = _traceback(self, record)
         if traceback:
             entry["error"] = "\n".join(traceback)
-        return mask_urls(json.dumps(entry, default=str, ensure_ascii=False))
+        return json.dumps(masked(entry), default=lambda value: mask_urls(str(value)), ensure_ascii=False)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from dataflow.store.redis import connect
 from scheduler import tasks as documents
 from scheduler.addresses import addresses
 from scheduler.api.app import create_app
+from scheduler.changes import Changes
 from scheduler.jobs.edge import Hints
 from scheduler.jobs.kinds import Jobs
 from scheduler.live_flow import LiveFlow
@@ -55,7 +56,9 @@ class Host:
         self._tasks = Tasks(flow.machine)
         hints = Hints(broker_url(redis_url), queue_of(flow.name), LeftHints(self._redis, self._keys))
         self._jobs = Jobs(lambda: self._flow.current, hints)
-        self.loop = Loop(self._flow, self._tasks, Leadership(self._redis, self._keys, flow.machine), self._jobs, hints)
+        leadership = Leadership(self._redis, self._keys, flow.machine)
+        changes = Changes(self._redis, self._keys, flow.machine)
+        self.loop = Loop(self._flow, self._tasks, leadership, self._jobs, hints, changes)
         self._process = process_name("scheduler")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)

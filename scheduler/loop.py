@@ -22,6 +22,7 @@ from dataflow.schedule import zone
 from dataflow.store.leadership import Leadership
 from scheduler import record as rules
 from scheduler.board import Board
+from scheduler.changes import Changes
 from scheduler.declare import declare
 from scheduler.jobs.edge import Hints
 from scheduler.jobs.kinds import Jobs
@@ -51,13 +52,22 @@ class Loop:
         tasks: the documents.
         leadership: the lease.
         jobs, hints: what tasks do.
+        changes: where changes of states are noted.
         clock: seconds since 1970.
     """
 
     def __init__(
-        self, flow: LiveFlow, tasks: Tasks, leadership: Leadership, jobs: Jobs, hints: Hints, clock: Clock = time.time
+        self,
+        flow: LiveFlow,
+        tasks: Tasks,
+        leadership: Leadership,
+        jobs: Jobs,
+        hints: Hints,
+        changes: Changes,
+        clock: Clock = time.time,
     ) -> None:
         self._flow, self._tasks, self._leadership, self._jobs = flow, tasks, leadership, jobs
+        self._changes = changes
         self._clock = clock
         self._offset = clock() - time.monotonic()
         self._reach = Reach()
@@ -218,8 +228,11 @@ class Loop:
         decision = decide(before, task.wish, task.enabled and not task.ambiguous)
         state, hindrance = self._place(task, decision.state)
         self._states[task.pid] = state
-        self._note(task, state, mask_urls(hindrance or decision.why or task.remark))
+        why = mask_urls(hindrance or decision.why or task.remark)
+        self._note(task, state, why)
         self._tell(task, state)
+        if state != before:
+            self._changes.note(task.task_id, before, state, task.wish, why)
         for rival in task.rivals:
             self._tell(rival, "init")
 
@@ -262,7 +275,11 @@ class Loop:
         """Take tasks off the board whose document is gone."""
         known = set(self._known or {})
         self._board.keep_only(known)
-        self._states = {pid: state for pid, state in self._states.items() if pid in known}
+        for pid in self._states.keys() - known:
+            state = self._states.pop(pid)
+            if state != "init":
+                task_id = pid.removeprefix(f"{self._tasks.machine}.")
+                self._changes.note(task_id, state, "init", None, "its document is gone")
 
     # -- runs
 

@@ -57,14 +57,14 @@ def edge_of(flow: Flow, name: str) -> Edge:
 
 def source_of(flow: Flow, edge: Edge, servers: Servers, lane: LaneName) -> StreamSource:
     """One lane of an edge. Does not connect. Raises NotRunning."""
-    return StreamSource(flow, edge, servers.redis(flow.streams[edge.source].on), lane)
+    return StreamSource(flow, edge, servers.redis(flow.streams[edge.source].on), lane, servers.redis(home(flow)))
 
 
 def runner_of(flow: Flow, edge: Edge, servers: Servers, lane: LaneName) -> Mover:
     """What runs one lane of an edge. Does not connect. Raises NotRunning, UserError."""
     if edge.kind == "mongo2s":
         collection = OrderedCollection(edge, servers.mongo(edge.connection or ""))
-        return Puller(flow, edge, servers.redis(flow.streams[edge.anchor].on), collection)
+        return Puller(flow, edge, servers.redis(flow.streams[edge.anchor].on), collection, servers.redis(home(flow)))
     return Runner(edge, source_of(flow, edge, servers, lane), partial(make_sink, flow, edge, servers))
 
 

@@ -18,6 +18,7 @@ from dataflow.store.lane import CONFIRM_MS, Confirmed, Frozen, Lane, Lease, Refu
 from dataflow.store.leads import lead_of
 from dataflow.store.redis import Client
 from dataflow.store.resume import PAUSED
+from sync.pauses import note_pause
 from sync.rows import as_row
 from sync.sink import Row
 
@@ -85,24 +86,33 @@ class Source(Protocol):
         """What there is to do, without the lease."""
 
     def hold(self, reason: str) -> None:
-        """Pause until a person resumes, and raise an alarm that says why."""
+        """Pause until a person resumes, raise an alarm that says why, and note it in the history."""
 
     def mend(self) -> bool:
         """Make lost state again from what the source remembers. Returns whether anything was mended."""
 
 
 class StreamSource(Lane):
-    """One lane of an edge on its source stream, with the flow that declares it."""
+    """One lane of an edge on its source stream, with the flow that declares it.
 
-    def __init__(self, flow: Flow, edge: Edge, redis: Client, lane: LaneName = "main") -> None:
+    Args:
+        redis: the server of the source stream.
+        home: the server with the history of the flow; None: the same.
+    """
+
+    def __init__(
+        self, flow: Flow, edge: Edge, redis: Client, lane: LaneName = "main", home: Client | None = None
+    ) -> None:
         at = lead_of(flow, edge.name).at
         super().__init__(redis, Keys(flow.name), edge.source, edge.name, at=at, retry=lane == "retry")
         self._flow = flow
+        self._home = home or redis
 
     def hold(self, reason: str) -> None:
-        """Pause until a person resumes, and raise an alarm that says why."""
+        """Pause until a person resumes, raise an alarm that says why, and note it in the history."""
         raise_alarm(self._redis, Keys(self._flow.name), PAUSED, self._edge, reason)
         self.pause(reason)
+        note_pause(self._home, self._flow, self._edge, reason)
 
     def mend(self) -> bool:
         """Make a lost consumer group again where it stood. Raises an alarm when it does."""

@@ -30,13 +30,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any]
 
 
-def person() -> str:
-    """Who sits at a command line: `cli@host user`."""
+def person(by: str = "cli") -> str:
+    """Who sits at a command line, or has started the process that changes something: `cli@host user`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
         user = "?"
-    return f"cli@{socket.gethostname()} {user}"
+    return f"{by}@{socket.gethostname()} {user}"
 
 
 def record(

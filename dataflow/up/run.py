@@ -11,12 +11,14 @@ from functools import cached_property
 import msgspec
 
 from dataflow import run_file
+from dataflow.access import history
 from dataflow.connections import resolve
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.flow.spec import Flow
 from dataflow.masking import mask_urls
 from dataflow.run_file import ChildRecord, RunFile
 from dataflow.store import declare
+from dataflow.store.keys import Keys
 from dataflow.store.redis import connect
 from dataflow.up import doors, leftovers, plan
 from dataflow.up.depths import Depths
@@ -62,6 +64,7 @@ class _Run:
         self._supervisor = Supervisor(folder.path, screen.tell)
         self._published: RunFile | None = None
         self._ready = False
+        self._revisions: dict[str, int] = {}
         self._trouble = ""
 
     def to_the_end(self) -> None:
@@ -70,8 +73,11 @@ class _Run:
         self._supervisor.start(plan.servers(self._addresses, self._folder))
         if not self._reached(lambda: self._supervisor.ready, "the embedded servers did not come up"):
             return
-        if not self._reached(self._applied, "the flow could not be applied"):
-            return
+        try:
+            if not self._reached(self._applied, "the flow could not be applied"):
+                return
+        finally:
+            self._note_applied()
         doors.check(self._flow)
         self._supervisor.start(plan.rooms(self._flow, self._addresses))
         self._reached(self._noted_ready, "", within_s=math.inf)
@@ -112,12 +118,22 @@ class _Run:
         except (ServerAway, OutcomeUnknown) as error:
             self._trouble = str(error)
             return False
+        self._revisions = {name: one.revision for name, one in done.items()}
         for one in done.values():
             for warning in one.warnings:
                 self._screen.tell(f"warning: {warning}")
             for new, former in one.renamed.items():
                 self._screen.tell(f"{new} goes on where {former} stood, which the flow no longer has")
         return True
+
+    def _note_applied(self) -> None:
+        """Write into the history what was applied, once, however often it was tried."""
+        if not self._revisions:
+            return
+        flow = self._flow
+        facts = {"digest": flow.digest, "revisions": self._revisions}
+        with closing(connect(resolve(flow).redis[flow.home])) as home:
+            history.record(home, Keys(flow.name), history.person("up"), "apply", flow.name, **facts)
 
     def _noted_ready(self) -> bool:
         """Tell once that everything is up. Never true: a run ends only by being told to."""

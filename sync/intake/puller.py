@@ -28,6 +28,7 @@ from dataflow.store.resume import PAUSED
 from sync.intake.collection import Disorder, OrderedCollection
 from sync.intake.horizon import Horizon
 from sync.intake.messages import Messages, Misfit
+from sync.pauses import note_pause
 from sync.refused import reasons
 from sync.run import GOOD, TROUBLE, Run, State, state_of
 from sync.runner import BATCH_BYTES, COUNT_REMAINING, DRIFT_ROWS, Stop, never
@@ -78,14 +79,18 @@ class Puller:
         flow, edge: as declared; the edge is of kind mongo2s.
         redis: the server of the target stream.
         collection: what is read.
+        home: the server with the history of the flow; None: the same as `redis`.
     """
 
     mode: Mode | None = "position"
 
-    def __init__(self, flow: Flow, edge: Edge, redis: Client, collection: OrderedCollection) -> None:
+    def __init__(
+        self, flow: Flow, edge: Edge, redis: Client, collection: OrderedCollection, home: Client | None = None
+    ) -> None:
         self._flow = flow
         self._edge = edge
         self._redis = redis
+        self._home = home or redis
         self._intake = Intake(redis, Keys(flow.name), edge)
         self._collection = collection
         self._messages = Messages(edge, flow.streams[edge.anchor].schema)
@@ -237,7 +242,7 @@ class Puller:
     # what the steps share
 
     def _hold(self, held: Disorder | _Held) -> tuple[State, str]:
-        """Pause the edge until a person resumes it, and raise an alarm that says why."""
+        """Pause the edge until a person resumes it, raise an alarm that says why, and note it in the history."""
         reason = str(held)
         if isinstance(held, Disorder):
             reason += f". Nothing was taken. Mend the documents and `dataflow resume {self._edge.name}`"
@@ -246,6 +251,7 @@ class Puller:
                 log.error("edge %s paused: %s", self._edge.name, reason)
                 raise_alarm(self._redis, Keys(self._flow.name), PAUSED, self._edge.name, reason)
                 self._intake.pause(reason)
+                note_pause(self._home, self._flow, self._edge.name, reason)
         except TROUBLE as problem:
             return state_of(problem), str(problem)
         return "paused", reason

@@ -229,6 +229,10 @@ def _write_documents(site: Site, token: str) -> None:
     }  # fmt: skip
     written: dict[str, dict[str, Any]] = {
         "request": {"job_name": "make_a_request", "task_kwargs": {"url": url, **secrets}},
+        "asking": {
+            "job_name": "make_a_request",
+            "task_kwargs": {"url": f"http://h/?api-key={STORED}&%74oken={STORED}"},
+        },
         "edge": {"job_name": "s2s", "task_kwargs": {"edge": "there", **secrets}},
         "strange": {"job_name": "s2s", "task_kwargs": {"edge": secrets}},
         "unknown": {"job_name": "nobody:knows", "task_kwargs": secrets},

@@ -57,6 +57,17 @@ def test_secrets_are_masked_wherever_they_stand(form: log.Format) -> None:
     assert "hunter2" not in out.getvalue()
 
 
+def test_a_json_record_stays_json_where_a_secret_ended_a_text() -> None:
+    out = io.StringIO()
+    log.configure(format="json", stream=out)
+    url = "http://h/?api-key=hunter2"
+    logging.getLogger("a").warning("to %s", url, extra={"urls": [url], "to": {url: 1}, "token": "hunter2", "n": 1})
+    entry = json.loads(out.getvalue())
+    hidden = "http://h/?api-key=***"
+    assert (entry["event"], entry["urls"], entry["to"]) == (f"to {hidden}", [hidden], {hidden: 1})
+    assert (entry["token"], entry["n"]) == ("***", 1)
+
+
 def test_what_is_below_the_level_is_not_written() -> None:
     out = io.StringIO()
     log.configure(level="warning", stream=out)

@@ -20,6 +20,7 @@ from dataflow.store.leadership import Leadership
 from dataflow.store.redis import connect
 from scheduler import tasks as documents
 from scheduler.api.app import create_app
+from scheduler.changes import Changes
 from scheduler.jobs.edge import Hints
 from scheduler.jobs.kinds import Jobs
 from scheduler.live_flow import LiveFlow
@@ -137,7 +138,8 @@ class Rig:
         flow = LiveFlow(self.path, self.flow, redis)
         jobs = Jobs(lambda: flow.current, self.hints)
         leadership = Leadership(redis, Keys("f"), self.machine, lease_s)
-        loop = Loop(flow, Tasks(self.machine), leadership, jobs, self.hints, self.clock)
+        changes = Changes(redis, Keys("f"), self.machine)
+        loop = Loop(flow, Tasks(self.machine), leadership, jobs, self.hints, changes, self.clock)
         loop.start()
         self._loops.append(loop)
         return loop, jobs, flow

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.access import history
 from dataflow.store.declare import apply
+from dataflow.store.keys import Keys
 from dataflow.store.redis import connect
 from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import RedisServer
@@ -45,6 +47,39 @@ def test_states_follow_the_wish(rig: Rig) -> None:
         rig.set(pid, set_to_status=wish)
         loop.turn()
         assert (loop.states(), rig.said()) == (states, wish)
+
+
+def test_what_became_of_a_task_is_in_the_history_once(rig: Rig) -> None:
+    """Whoever changed its document, and however often it is looked at."""
+    pid = rig.insert(interval_para={"hour": 3})
+    loop = rig.loop()
+    loop.turn()
+    for fields in ({}, {"set_to_status": "paused"}, {}, {"is_enable": 0}, {"set_to_status": "running", "is_enable": 1}):
+        if fields:
+            rig.set(pid, **fields)
+        loop.turn()
+    rig.delete(pid)
+    loop.turn()
+    loop.turn()
+    entries = [one for one in history.read(connect(rig.redis_url), Keys("f"), 100) if rig.machine in one.who]
+    assert {(one.who, one.subject) for one in entries} == {(f"scheduler {rig.machine}", "t")}
+    assert [(one.what, one.facts["before"], one.facts["wish"]) for one in entries] == [
+        ("task running", "init", "running"), ("task paused", "running", "paused"), ("task init", "paused", "paused"),
+        ("task running", "init", "running"), ("task init", "running", "None"),
+    ]  # fmt: skip
+    assert entries[-1].facts["why"] == "its document is gone"
+
+
+def test_another_scheduler_that_takes_over_changes_no_state(rig: Rig) -> None:
+    rig.insert(interval_para={"hour": 3})
+    first = rig.loop()
+    first.turn()
+    first.stop()
+    second = rig.loop()
+    second.turn()
+    assert second.states() == {"t": "running"}
+    entries = history.read(connect(rig.redis_url), Keys("f"), 100)
+    assert [one.what for one in entries if rig.machine in one.who] == ["task running"]
 
 
 @pytest.mark.parametrize("wish", ["paused", "nonsense", None])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dataflow.access import history
 from dataflow.errors import OutcomeUnknown
 from dataflow.store.alarms import alarms
 from dataflow.store.deadletters import DeadLetters
@@ -425,6 +426,9 @@ class TestDrift:
         (alarm,) = alarms(lab.redis, lab.keys)
         assert (alarm.kind, alarm.subject, alarm.text) == ("edge-paused", "move", run.error)
         assert lab.run().state == "paused"
+        (entry,) = history.read(lab.redis, lab.keys, 10)
+        assert (entry.who, entry.what, entry.subject) == ("edge move", "edge pause", "move")
+        assert entry.facts == {"reason": run.error}
 
     @pytest.mark.parametrize(("good", "bad"), [(10, 10), (1, 18)], ids=["half of them", "fewer than twenty"])
     def test_fewer_do_not(self, redis_url: str, good: int, bad: int) -> None:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dataflow.access import history
 from dataflow.audit import audit, is_clean
 from dataflow.cli import run as command
+from dataflow.connections import resolve
 from dataflow.errors import StreamFull
 from dataflow.status import gather
 from dataflow.store.alarms import alarms
@@ -20,7 +23,9 @@ from dataflow.store.redis import call
 from dataflow.store.resume import PAUSED, resume
 from dataflow.testing.servers import RedisServer
 from dataflow.whereabouts import find
+from sync.edges import source_of
 from sync.run import GOOD
+from sync.servers import Servers
 from tests.sync.lab import STEPS, until
 from tests.sync.proxy import Proxy
 from tests.sync.two_servers import FLOW, ROUTED, TwoServers
@@ -56,6 +61,17 @@ def test_everything_arrives_once_and_in_order(lab: TwoServers) -> None:
     assert lab.run().state == "empty"
     lab.each_once()
     assert call(lab.redis, "EXISTS", lab.keys.stream("b.stream_in").stream) == 0
+
+
+def test_a_pause_is_noted_at_the_home_of_the_flow(lab: TwoServers) -> None:
+    """Which is the server of the target here; the source and its alarm are on the other one."""
+    flow = replace(lab.flow, streams=dict(reversed(lab.flow.streams.items())))
+    with closing(Servers(resolve(flow))) as servers:
+        source_of(flow, lab.edge, servers, "main").hold("for a reason")
+    (entry,) = history.read(lab.target, lab.keys, 10)
+    assert (entry.what, entry.subject, entry.facts) == ("edge pause", "move", {"reason": "for a reason"})
+    assert history.read(lab.redis, lab.keys, 10) == []
+    assert len(alarms(lab.redis, lab.keys)) == 1
 
 
 def test_a_route_over_several_streams_of_the_other_server(redis_url: str, far: RedisServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from dataflow import run_file
 from dataflow.errors import DataflowError
+from dataflow.store.keys import Keys
 from dataflow.testing.servers import RedisServer
 from dataflow.up import leftovers
 from dataflow.up.child import FOLDER_VARIABLE
@@ -155,11 +157,38 @@ def test_a_server_of_the_users_own_is_used_and_none_is_started(project: Project,
     project.flow.write_text(FLOW.replace("streams:\n", f"{mine}streams:\n", 1))
     project.up()
     assert project.run.redis == {} and "redis.mine" not in project.run.children
+    (entry,) = json.loads(project.command("history", "--json").stdout)
+    assert entry["who"].startswith("up@") and (entry["what"], entry["subject"]) == ("apply", "kills")
+    assert entry["facts"]["revisions"] == {"mine": 1}
     send(project, 1)
     eventually("a row", lambda: stored(project) == [2])
     project.down()
     with own_redis.client() as client:
         assert client.exists("{kills}:meter.stream_in:groups")
+
+
+def test_what_was_applied_after_many_tries_is_noted_once(project: Project, own_redis: RedisServer) -> None:
+    """One of two servers is away at first: the other is declared again and again, until both answer."""
+    with RedisServer() as other:
+        connections = f"mine: {{redis: '{own_redis.url}'}}", f"late: {{redis: '{other.url}'}}"
+        head = "".join(f"  {one}\n" for one in (*connections, "warehouse: {clickhouse: embedded}"))
+        text = FLOW.replace("streams:\n", f"connections:\n{head}streams:\n", 1).replace(
+            "    schema:", "    on: mine\n    schema:"
+        )
+        project.flow.write_text(text.replace("workers:\n", "  late.stream_in: {on: late}\nworkers:\n", 1))
+        other.kill()
+        up = project.start("up", "--hub-port", "0")
+        with own_redis.client() as client:
+            applied = Keys("kills").applied
+            eventually("a second try", lambda: int(client.hget(applied, "revision") or 0) >= 2 or up.poll() is not None)
+            assert not client.exists(Keys("kills").history)
+            other.restart()
+            eventually("everything is up", lambda: is_running(project) or up.poll() is not None)
+        entries = json.loads(project.command("history", "--json").stdout)
+        assert [(one["what"], sorted(one["facts"]["revisions"])) for one in entries] == [("apply", ["late", "mine"])]
+        up.send_signal(signal.SIGINT)
+        _, stderr = up.communicate(timeout=60)
+        assert up.returncode == 0, stderr
 
 
 def test_mistakes_in_the_flow_file_are_told_before_anything_starts(project: Project) -> None:

@@ -73,7 +73,8 @@ def test_what_was_changed_is_written_down_and_what_was_refused_is_not(closed: Cl
     assert closed.http.post("/pause_a_task/", json={"task_id": "t"}, headers=closed.key("viewer")).status_code == 403
     assert closed.http.post("/pause_a_task/", json={"task_id": "t"}).status_code == 401
     assert closed.http.get("/get_jobs/", headers=headers).status_code == 200
-    (entry,) = history.read(closed.redis, KEYS, 10)
+    became, entry = history.read(closed.redis, KEYS, 10)
+    assert (became.who.split()[0], became.what, became.subject) == ("scheduler", "task running", "t")
     assert entry.who.startswith("key ") and entry.who.endswith(" operate")
     assert (entry.what, entry.subject, entry.request) == ("publish_a_task", "t", "r-7")
     assert entry.facts == {"job": "s2s", "status": 200}

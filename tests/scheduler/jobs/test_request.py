@@ -116,7 +116,7 @@ class Answers(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         type(self).seen.append((self.command, self.path, body))
         type(self).keys.append(self.headers.get("Authorization"))
-        status = {"/ok/away": 302, "/ok/broken": 500, "/ok/closed": 401}.get(self.path, 200)
+        status = {"/ok/away": 302, "/ok/broken": 500, "/ok/closed": 401}.get(self.path.partition("?")[0], 200)
         self.send_response(status)
         if status == 302:
             self.send_header("Location", "/ok/elsewhere")
@@ -149,6 +149,21 @@ def test_a_call_is_made_and_its_answer_kept(server: str) -> None:
     outcome = call(f"{server}/x?y=1", server, json={"edge": "e"})
     assert (outcome.state, outcome.error, outcome.facts) == ("ok", "", {"status": 200, "answer": "done"})
     assert [(m, p, json.loads(b)) for m, p, b in Answers.seen] == [("POST", "/ok/x?y=1", {"edge": "e"})]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("query", ["api-key=hunter2", "sig=hunter2", "%74oken=hunter2&client-secret=hunter2"])
+def test_secrets_of_a_query_are_sent_and_not_shown(server: str, query: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    gone = f"http://127.0.0.1:{port}"
+    for base, allowed in ((f"{server}/broken", server), (gone, gone)):
+        outcome = call(f"{base}?{query}", allowed)
+        assert outcome.state == "error" and "***" in outcome.error and "hunter2" not in outcome.error
+    assert Answers.seen[0][1] == f"/ok/broken?{query}"
+    with pytest.raises(BadJob) as refused:
+        call(f"http://elsewhere/?{query}", server)
+    assert "***" in str(refused.value) and "hunter2" not in str(refused.value)
 
 
 @pytest.mark.integration

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from dataflow.access import history
 from dataflow.audit import audit
 from dataflow.errors import OutcomeUnknown
 from dataflow.flow.load import loads
@@ -156,8 +157,12 @@ def test_many_that_do_not_fit_pause_the_edge(both_redis_url: str, mongo: MongoSe
     (alarm,) = alarms(lab.redis, lab.keys)
     assert (alarm.kind, alarm.subject) == (PAUSED, "take")
     assert lab.run().state == "paused"
+    (entry,) = history.read(lab.redis, lab.keys, 10)
+    assert (entry.who, entry.what, entry.subject) == ("edge take", "edge pause", "take")
+    assert entry.facts == {"reason": run.error}
     assert resume(lab.flow, lab.edge, lab.redis, lab.redis).was_paused
     assert lab.run().state == "paused", "the reason is still there"
+    assert len(history.read(lab.redis, lab.keys, 10)) == 2, "it was resumed and has paused itself once more"
     resume(lab.flow, lab.edge, lab.redis, lab.redis, bury=True)
     assert not alarms(lab.redis, lab.keys)
     assert lab.run().dead == 18
