@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
@@ -131,7 +132,7 @@ class _Run:
         if not self._revisions:
             return
         flow = self._flow
-        facts = {"digest": flow.digest, "revisions": self._revisions}
+        facts: dict[str, Any] = {"digest": flow.digest, "revisions": self._revisions}
         with closing(connect(resolve(flow).redis[flow.home])) as home:
             history.record(home, Keys(flow.name), history.person("up"), "apply", flow.name, **facts)
 
