@@ -24,7 +24,7 @@ from dataflow.errors import DataflowError
 from dataflow.flow.spec import Edge, EdgeKind, Flow
 from dataflow.store.declare import declared_streams
 from dataflow.store.keys import Keys
-from dataflow.store.leads import read_leads
+from dataflow.store.leads import Lead, Reader, read_leads, related_names
 from dataflow.store.reading import Books, GroupView, LaneView, StreamView, Tallies, read_stream, read_tallies
 from dataflow.store.redis import Client
 
@@ -225,7 +225,7 @@ def audit(
     """
     servers = [_Server(flow, name, client) for name, client in clients.items()]
     found = [finding for server in servers for view in server.streams() for finding in check_stream(view)]
-    names = {name: names for server in servers for name, names in server.names().items()}
+    names = related_names(pair for server in servers for pair in server.leads())
     before = _Counters(flow, {server.name: server.tallies() for server in servers}, names)
     counted = {target: _count(target, tables) for target in _stored(flow, "s2ch")}
     kept = {target: _count_documents(edges[0], documents or {}) for target, edges in _stored(flow, "s2mongo").items()}
@@ -270,9 +270,8 @@ class _Server:
             for stream in self._streams
         ]
 
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """Every name under which a reader has written: the one that it has, and its former ones."""
-        return {name: (name, *lead.former) for name, lead in read_leads(self._client, self._keys).items()}
+    def leads(self) -> Iterable[tuple[Reader, Lead]]:
+        return read_leads(self._client, self._keys).items()
 
     def tallies(self) -> Tallies:
         return read_tallies(self._client, self._keys, self._streams, self._edges)
@@ -281,20 +280,28 @@ class _Server:
 class _Counters:
     """The counters of all servers. Those of one server are of one instant."""
 
-    def __init__(self, flow: Flow, servers: Mapping[str, Tallies], names: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, flow: Flow, servers: Mapping[str, Tallies], names: Mapping[str, frozenset[str]] | None = None
+    ) -> None:
         self._flow = flow
         self._servers = servers
-        self._names = names
+        self._names = names or {}
 
     def written(self, *readers: str) -> int:
-        """Messages that workers and edges say they have written, under all names that they ever had."""
-        written = {(self._anchor(reader), name) for reader in readers for name in self._names.get(reader, (reader,))}
-        return sum(self._counts(stream).get(f"{name}.out", 0) for stream, name in written)
+        """Messages that workers and edges say they have written where they are now."""
+        return sum(self._counts(self._anchor(reader)).get(f"{reader}.out", 0) for reader in readers)
+
+    def ever_written(self, reader: str) -> int:
+        """Messages that a worker or edge, and whoever shared a name with it, says it has written to any stream."""
+        return sum(count.get(f"{name}.out", 0) for count in self._all for name in self._names.get(reader, {reader}))
 
     def arrived(self, reader: str) -> int:
-        """Messages from a worker or edge that all streams together have counted."""
-        counts = [counts for server in self._servers.values() for counts in server.counts.values()]
-        return sum(count.get(f"from.{name}", 0) for count in counts for name in self._names.get(reader, (reader,)))
+        """Messages from these that all streams together have counted."""
+        return sum(count.get(f"from.{name}", 0) for count in self._all for name in self._names.get(reader, {reader}))
+
+    @property
+    def _all(self) -> list[Mapping[str, int]]:
+        return [counts for server in self._servers.values() for counts in server.counts.values()]
 
     def open(self, name: str) -> int:
         """Messages in the open batches of an edge."""
@@ -313,7 +320,7 @@ class _Counters:
 
 
 def _sent(name: str, before: _Counters, after: _Counters) -> Sent:
-    return Sent(before.written(name), after.written(name), after.open(name))
+    return Sent(before.ever_written(name), after.ever_written(name), after.open(name))
 
 
 def _targets(flow: Flow, name: str) -> tuple[str, ...]:

@@ -12,8 +12,7 @@ from dataflow.cli.arguments import json_option
 from dataflow.cli.common import Site, flow_option, print_json, split_flow, with_flow
 from dataflow.errors import UnknownName, UserError
 from dataflow.flow.spec import Flow
-from dataflow.store.declare import Applied, declared_streams, undeclare
-from dataflow.store.declare import apply as declare_flow
+from dataflow.store.declare import Applied, apply_all, declared_streams, undeclare
 from dataflow.store.reading import read_stream
 
 
@@ -29,7 +28,7 @@ def apply(flow_path: Path, as_json: bool) -> None:
     with Site(flow_path) as site:
         clients = site.clients
         # the home last: processes follow its revision, and find everything else in place
-        done = {name: declare_flow(site.flow, clients[name], name) for name in reversed(site.connections)}
+        done = apply_all(site.flow, {name: clients[name] for name in reversed(site.connections)})
         revisions = {name: applied.revision for name, applied in done.items()}
         site.note("apply", site.flow.name, digest=site.flow.digest, revisions=revisions)
         if as_json:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
+from typing import TypeVar
 
 from dataflow.errors import FormatTooNew, NotDeclared
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import alarms, clear_alarm, raise_alarm
-from dataflow.store.handover import WAIT_S, hand_over
+from dataflow.store.handover import WAIT_S, Handover, wait_until_quiet
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
-from dataflow.store.leads import Lead, encoded, leads_on, read_leads
+from dataflow.store.leads import Reader, forget_lead, leads_on, read_leads
 from dataflow.store.memory import check_settings
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
@@ -24,6 +25,7 @@ RETRY_MAX_LEN = 2**53
 DEAD_MAX_LEN = 100_000
 """Dead letters of one group; when they are full the group stops and says so."""
 _NO_CYCLE = ("", "", 0)
+_Connection = TypeVar("_Connection", str, str | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +54,65 @@ class Applied:
 
 
 def apply(flow: Flow, redis: Client, connection: str | None = None, *, wait_s: float = WAIT_S) -> Applied:
-    """Declare every stream and reader of the flow and let go of readers that it no longer has.
+    """The same as `apply_all` on one server. With `connection`, the streams of that connection alone: the server is the
+    one that it names.
+    """
+    return apply_all(flow, {connection: redis}, wait_s=wait_s)[connection]
 
-    With `connection`, the streams of that connection alone: the server is the one that it names.
+
+def apply_all(
+    flow: Flow, clients: Mapping[_Connection, Client], *, wait_s: float = WAIT_S
+) -> dict[_Connection, Applied]:
+    """Declare every stream and reader of the flow and let go of readers that it no longer has. On all servers or none.
 
     A reader that the flow dropped is kept, and named in the answer, as long as messages wait for it: only `release`
-    drops messages. One that has another name now goes on where it stood. What an edge that is dropped or led elsewhere
-    has on its way is waited for, up to `wait_s`. Running processes notice the new revision and follow.
+    drops messages. One that takes the place of a former one goes on where that stood (`dataflow.store.succession`).
+    What an edge that is dropped or led elsewhere has on its way is waited for, up to `wait_s`. Running processes notice
+    the new revision and follow.
 
-    Raises FormatTooNew, EvictingServer, StillOnItsWay (nothing was changed), NotDeclared (a key of ours holds something
-    else, or a name has another reader's messages), ServerAway, OutcomeUnknown (run it again).
+    Args:
+        clients: connection name -> its server, in the order in which they are to follow: the flow's home last.
+
+    Raises FormatTooNew, EvictingServer, UserError, StillOnItsWay, NotDeclared (a name has another reader's messages),
+    Fenced: nothing was changed. NotDeclared (a key of ours holds something else), ServerAway, OutcomeUnknown: run it
+    again.
     """
     keys = Keys(flow.name)
-    check_format(redis, keys)
-    warnings = check_settings(redis)
-    names = [stream.name for stream in flow.streams.values() if connection in (None, stream.on)]
-    handed = hand_over(redis, keys, leads_on(flow, frozenset(names)), wait_s)
+    parts = {name: _streams_on(flow, name) for name in clients}
+    warnings = {}
+    for name, client in clients.items():
+        check_format(client, keys)
+        warnings[name] = check_settings(client)
+    with ExitStack() as turns:
+        handovers = {
+            name: turns.enter_context(Handover(client, keys, leads_on(flow, parts[name])))
+            for name, client in clients.items()
+        }
+        wait_until_quiet(list(handovers.values()), wait_s)
+        for one in handovers.values():
+            one.check()
+        for one in handovers.values():
+            one.carry_out()
+        return {
+            name: _declared(flow, client, parts[name], handovers[name], warnings[name])
+            for name, client in clients.items()
+        }
+
+
+def _declared(flow: Flow, redis: Client, names: Sequence[str], handover: Handover, warnings: list[str]) -> Applied:
+    """What is left to do on a server when its readers were handed over."""
+    keys = Keys(flow.name)
     mended = [found for name in names for found in declare(flow, redis, name, create=True)]
     held, dropped = _let_go(flow, redis, keys, names)
-    leads = encoded({**_former(redis, keys, held), **handed.leads})
-    args = [FORMAT, flow.digest, int(time.time() * 1000), *chain.from_iterable(leads.items())]
-    revision = script("applied").run(redis, [keys.applied, keys.leads], args)
-    return Applied(revision, mended, held, dropped, dict(handed.renamed), warnings)
+    kept = {Reader(reader.stream, reader.group) for reader in held}
+    for reader in read_leads(redis, keys).keys() - leads_on(flow, names).keys() - kept:
+        forget_lead(redis, keys, reader)
+    revision = script("applied").run(redis, [keys.applied], [FORMAT, flow.digest, int(time.time() * 1000)])
+    return Applied(revision, mended, held, dropped, handover.renamed, warnings)
+
+
+def _streams_on(flow: Flow, connection: str | None) -> list[str]:
+    return [stream.name for stream in flow.streams.values() if connection in (None, stream.on)]
 
 
 def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tuple[str, str]]:
@@ -160,12 +199,6 @@ def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str]) -> tupl
                     dropped.append(f"{stream}/{group}")
                     _forget_alarms(redis, keys, stream, group)
     return held, dropped
-
-
-def _former(redis: Client, keys: Keys, held: Sequence[Held]) -> dict[str, Lead]:
-    """The leads of readers that were kept though the flow has them no longer."""
-    names = {reader.group for reader in held}
-    return {name: lead for name, lead in read_leads(redis, keys).items() if name in names}
 
 
 def _forget_alarms(redis: Client, keys: Keys, stream: str, group: str) -> None:

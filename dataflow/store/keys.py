@@ -20,7 +20,8 @@ server. Stream and group names hold no colon (checked by the flow loader), so no
 | `{f}:marker:<lineage>` | hash | at a target: the last batch applied from that lineage |
 | `{f}:idem:<hash>` | hash | an idempotency record of the door; expires |
 | `{f}:flow` | hash | `format`, `digest`, `revision` of the applied flow |
-| `{f}:leads` | hash | reader -> JSON {kind, reads, to, at, former}: where it leads as applied, its former names |
+| `{f}:leads` | hash | `<stream>/<reader>` -> JSON {kind, reads, to, at, former, late}: where it leads as applied |
+| `{f}:applying` | hash | who applies a flow just now: `nonce`, `until_ms` |
 | `{f}:alarms` | hash | `<kind>:<subject>` -> JSON {at_ms, text}: what an operator should look at |
 | `{f}:rebased` | list | JSON of every time that counters were corrected after a loss, the newest first |
 | `{f}:scheduler:<machine>` | hash | lease of the scheduler of a machine: `nonce`, `until_ms`; `tick.<task>` -> its last tick (ms) |
@@ -153,6 +154,11 @@ class Keys:
     def applied(self) -> str:
         """The applied flow."""
         return f"{{{self.flow}}}:flow"
+
+    @property
+    def applying(self) -> str:
+        """Who applies a flow just now."""
+        return f"{{{self.flow}}}:applying"
 
     @property
     def leads(self) -> str:

@@ -213,7 +213,9 @@ class Lane:
             self._stream,
             self._leads_to,
         ]
-        answer = script("lease").run(self._redis, [self._state, self._settled], args)
+        answer = script("lease").run(self._redis, [self._state, self._settled, self._at.groups], [*args, self._edge])
+        if answer[0] == b"UNDECLARED":
+            raise self._refusal(ResponseError("NOGROUP"))
         if answer[0] == b"HELD":
             raise LeaseHeld(self._edge, answer[1], answer[2].decode())
         if answer[0] == b"ELSEWHERE":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
@@ -111,25 +112,27 @@ class _Run:
         """Try to declare the flow on its Redis servers."""
         urls = resolve(self._flow).redis
         try:
-            for name in self._flow.redis_connections:
-                with closing(connect(urls[name])) as client:
-                    done = declare.apply(self._flow, client, name)
-                self._revisions[name] = done.revision
-                for warning in done.warnings:
-                    self._screen.tell(f"warning: {warning}")
-                for new, former in done.renamed.items():
-                    self._screen.tell(f"{new} goes on where {former} stood, which the flow no longer has")
+            with ExitStack() as stack:
+                names = reversed(self._flow.redis_connections)
+                clients = {name: stack.enter_context(closing(connect(urls[name]))) for name in names}
+                done = declare.apply_all(self._flow, clients)
         except (ServerAway, OutcomeUnknown) as error:
             self._trouble = str(error)
             return False
+        self._revisions = {name: one.revision for name, one in done.items()}
+        for one in done.values():
+            for warning in one.warnings:
+                self._screen.tell(f"warning: {warning}")
+            for new, former in one.renamed.items():
+                self._screen.tell(f"{new} goes on where {former} stood, which the flow no longer has")
         return True
 
     def _note_applied(self) -> None:
-        """Write into the history what was applied, once, however often it was tried; also if it was a part."""
+        """Write into the history what was applied, once, however often it was tried."""
         if not self._revisions:
             return
         flow = self._flow
-        facts = {"digest": flow.digest, "revisions": self._revisions}
+        facts: dict[str, Any] = {"digest": flow.digest, "revisions": self._revisions}
         with closing(connect(resolve(flow).redis[flow.home])) as home:
             history.record(home, Keys(flow.name), history.person("up"), "apply", flow.name, **facts)
 

@@ -14,14 +14,16 @@ import pytest
 
 from dataflow.audit import audit, is_clean
 from dataflow.connections import resolve
-from dataflow.errors import NotDeclared, StillOnItsWay
+from dataflow.errors import NotDeclared, StillOnItsWay, UserError
 from dataflow.flow.load import loads
 from dataflow.flow.spec import Flow
 from dataflow.message import MID, Codec, meta
+from dataflow.store import declare
 from dataflow.store.alarms import alarms
-from dataflow.store.declare import Applied, apply
+from dataflow.store.declare import Applied, apply, apply_all
 from dataflow.store.door import Door, Outgoing
 from dataflow.store.keys import Keys
+from dataflow.store.lane import Lane
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
 from sync.edges import run_edge
@@ -105,6 +107,24 @@ class TestAnotherName:
             assert lab.run().state == "undeclared"
             each_once(other)
 
+    def test_who_is_about_to_take_its_first_lease_is_shut_out(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It has just seen that its group is there; then it is not any more."""
+        lab.fill(25)
+        position = Lane._group_position
+
+        def renamed_meanwhile(lane: Lane) -> bytes:
+            found = position(lane)
+            monkeypatch.undo()
+            other = threading.Thread(target=apply, args=(loads(RENAMED), lab.redis))
+            other.start()
+            other.join()
+            return found
+
+        monkeypatch.setattr(Lane, "_group_position", renamed_meanwhile)
+        assert lab.run().state == "undeclared"
+        assert lab.arrived() == []
+        assert call(lab.redis, "EXISTS", lab.keys.edge("move")) == 0
+
     def test_it_stands_where_the_former_stood_though_another_reader_holds_the_stream(self, lab: Lab) -> None:
         """A reader that is new gets what is still in the stream; one that is not has had it."""
         both = NET + "  slow: {kind: s2s, from: a.stream_in, to: c.stream_in, batch: 10}\n"
@@ -148,18 +168,38 @@ class TestAnotherName:
         assert lab.run().dead == 1
         letters = lab.keys.dead("a.stream_in", "carry").stream
         call(lab.redis, "XADD", letters, "*", "_mid", "older")
-        with pytest.raises(NotDeclared, match=r"'carry' is to go on where 'move' stood, but both have messages"):
+        with pytest.raises(NotDeclared, match=r"'carry' is to go on where 'move' stood, but has messages of its own"):
             renamed(lab)
         assert len(lab.dead()) == 1
         balanced(lab)
 
     def test_two_that_are_alike_are_no_other_names_of_two(self, lab: Lab) -> None:
-        """Which would be which? Each is new, and the former ones wait."""
+        """Which would be which?"""
         twice = RENAMED + "  again: {kind: s2s, from: a.stream_in, to: b.stream_in, batch: 10}\n"
         lab.fill(5)
-        done = apply(loads(twice), lab.redis)
-        assert done.renamed == {}
-        assert [(held.group, held.waiting) for held in done.held] == [("move", 5)]
+        with pytest.raises(
+            UserError, match="loses the readers move and gets carry, again: it cannot be told who takes"
+        ):
+            apply(loads(twice), lab.redis)
+        assert lab.run().written == 5
+        each_once(lab)
+
+    def test_an_apply_that_dies_half_way_is_finished_by_the_next(
+        self, lab: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lab.fill(25)
+        lab.run(max_batches=1)
+
+        def die(*_: object, **__: object) -> None:
+            raise Crash
+
+        for text in (RENAMED, NET):
+            with monkeypatch.context() as patch, pytest.raises(Crash):
+                patch.setattr(declare, "declare", die)
+                apply(loads(text), lab.redis)
+        with closing(renamed(lab)) as other:
+            assert other.run().written == 15
+            each_once(other)
 
     def test_applied_twice_it_changes_nothing_more(self, lab: Lab) -> None:
         lab.fill(25)
@@ -200,16 +240,18 @@ class Net:
     def with_edge(self, name: str = "move", to: str = "b.stream_in") -> Flow:
         return loads(self._text.replace("move:", f"{name}:").replace("to: b.stream_in", f"to: {to}"))
 
+    def with_second_edge(self, second: str, to: str = "b.stream_in") -> Flow:
+        line = f"  {second}: {{kind: s2s, from: b.stream_in, to: c.stream_in, batch: 10}}\n"
+        return loads(self._text.replace("to: b.stream_in", f"to: {to}") + line)
+
     def without_edge(self) -> Flow:
         return replace(self.with_edge(), edges={})
 
     def apply(self, flow: Flow, wait_s: float = 0.0) -> Applied:
         """The home last. Returns what was done there, where the edge's source is."""
-        for name in ("there", "far"):
-            apply(flow, self.clients[name], name)
-        done = apply(flow, self.clients["near"], "near", wait_s=wait_s)
+        done = apply_all(flow, {name: self.clients[name] for name in ("there", "far", "near")}, wait_s=wait_s)
         self.flow = flow
-        return done
+        return done["near"]
 
     def fill(self, count: int) -> None:
         rows = [meta(f"m{n}", "hub@1") + Codec(None).encode({"n": n}) for n in range(self.filled, self.filled + count)]
@@ -294,12 +336,22 @@ class TestLedElsewhere:
     def confirmed(self, net: Net) -> bool:
         return call(net.clients["near"], "XLEN", Keys("water").stream("a.stream_in").stream) == 0
 
+    def test_what_is_refused_on_one_server_is_not_done_on_another(self, net: Net) -> None:
+        """The edge `on` reads on the target's server; its name is to change in the same apply."""
+        net.fill(25)
+        net.apply(net.with_second_edge("on"))
+        net.run(max_batches=1)
+        with pytest.raises(StillOnItsWay):
+            net.apply(net.with_second_edge("off", to="c.stream_in"))
+        groups = Keys("water").stream("b.stream_in").groups
+        assert call(net.clients["far"], "HKEYS", groups) == [b"on"]
+
 
 class TestTakenOut:
     def test_another_edge_does_not_take_what_is_on_its_way(self, net: Net) -> None:
         net.fill(25)
         net.run(max_batches=1)
-        with pytest.raises(StillOnItsWay, match="'move' led to s2s far, and 'carry' is to read its stream instead"):
+        with pytest.raises(StillOnItsWay, match=r"'move' led to s2s far, and 'carry' \(s2s there\) is to take"):
             net.apply(net.with_edge("carry", "c.stream_in"))
         assert net.run().written == 15
         net.each_once()

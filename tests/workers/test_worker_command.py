@@ -14,6 +14,7 @@ from dataflow.flow.load import load
 from dataflow.store.alarms import alarms
 from dataflow.store.declare import apply
 from dataflow.store.live import live
+from dataflow.store.reading import read_stream
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
 from tests.workers.project import Project, alive, eventually
@@ -634,6 +635,39 @@ class TestWork:
         assert set(plus) == {0, 7}
         assert own.rig.dead() == []
         eventually(lambda: len(worker.children) == 1)
+
+    def test_a_worker_is_replaced_by_another_under_load(self, project: MakeProject) -> None:
+        """Another name and another handler, there and back: each message is handled by one of them."""
+        own = project(
+            """
+            def handle(message):
+                time.sleep(0.002)
+                return {"n": message["n"], "by": "handle"}
+
+            def other(message):
+                time.sleep(0.002)
+                return {"n": message["n"], "by": "other"}
+            """,
+            more="processes: 2, batch: 20",
+        )
+        replaced = own.rig.text.replace("  work: {", "  other: {").replace("steps:handle", "steps:other")
+
+        def handled() -> int:
+            return sum(group.handled for group in read_stream(own.rig.redis, own.rig.keys, IN).groups)
+
+        own.rig.put(range(6000))
+        own.start()
+        for round_ in range(4):
+            before = handled()
+            eventually(lambda n=before: handled() > n + 100)  # type: ignore[misc]
+            text, name = (replaced, "other") if round_ % 2 == 0 else (own.rig.text, NAME)
+            own.path.write_text(text)
+            done = apply(load(own.path), own.rig.redis)
+            assert list(done.renamed) == [name]
+            own.start(name=name)
+        own.finish()
+        own.once(range(6000))
+        assert {found.message["by"] for found in own.rig.messages(OUT)} == {"handle", "other"}
 
     def test_a_broken_flow_that_is_applied_elsewhere_stops_nobody(self, project: MakeProject) -> None:
         own = project(SAME)

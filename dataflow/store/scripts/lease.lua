@@ -1,10 +1,12 @@
 -- Take or keep the lease of an edge's lane and learn where the lane stands.
 --
--- KEYS  1 lane  2 what is settled and not confirmed
+-- KEYS  1 lane  2 what is settled and not confirmed  3 declared groups of the stream (none: the edge reads no stream)
 -- ARGV  1 nonce of the runner  2 lease (ms)  3 a fresh lineage, used if the lane has none  4 least epoch (0: any)
 --       5 position to start from, used if the lane has none  6 nonce of a holder known to be dead, '' for none
 --       7 name of the source stream  8 the place that remembers the edge's batches, '' for none
+--       9 name of the edge
 -- Gives {'HELD', ms left, nonce of the holder} | {'ELSEWHERE', stream} (the lane still belongs to another stream)
+--       | {'UNDECLARED'} (the stream has no such reader; it may just have got another name)
 --       | {'OTHER', place} (as the flow was applied, the edge leads elsewhere)
 --       | {'OK', lineage, epoch, seq, position, pause reason,
 --        id up to which refused rows may be buried however many they are, digest of the batch settled last ('*': not
@@ -20,6 +22,7 @@ local now = now_ms()
 local state = as_table(redis.call('HGETALL', lane))
 local held_until = tonumber(state.until_ms or '0')
 if state.stream and state.stream ~= ARGV[7] then return {'ELSEWHERE', state.stream} end
+if KEYS[3] and redis.call('HEXISTS', KEYS[3], ARGV[9]) == 0 then return {'UNDECLARED'} end
 if (state.at or ARGV[8]) ~= ARGV[8] then return {'OTHER', state.at} end
 if state.nonce and state.nonce ~= nonce and state.nonce ~= ARGV[6] and held_until > now then
   return {'HELD', held_until - now, state.nonce}

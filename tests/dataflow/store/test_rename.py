@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from redis.exceptions import ResponseError
 
-from dataflow.errors import NotDeclared
+from dataflow.errors import NotDeclared, UserError
 from dataflow.flow.load import loads
 from dataflow.store.declare import Applied, apply
 from dataflow.store.hop import Dead, Entry, Out, Park
@@ -135,9 +136,57 @@ def test_with_a_wrong_key_nothing_is_written(store: RealStore) -> None:
     assert {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")} == before
 
 
-def test_a_worker_of_another_handler_is_another_worker(store: RealStore) -> None:
-    fill(store, 3)
+def test_another_worker_takes_the_place_of_the_one_that_was_dropped(store: RealStore) -> None:
+    """What that had finished is done; what it has in hand and the rest is left to its successor."""
+    fill(store, 10)
+    hop = store.hop("one")
+    begun = hop.read("old", 4, 0)
+    hop.finish("old", [(begun[0], HANDLED)])
     other = loads(TEXT.replace("  one: {", "  first: {").replace("steps:one", "steps:other"), FLOW.path)
     done = apply(other, store.client)
-    assert done.renamed == {}
-    assert [(held.group, held.waiting) for held in done.held] == [("one", 3)]
+    assert (done.renamed, done.held) == ({"first": "one"}, [])
+    successor = replace(store, flow=other)
+    assert len(everything(successor, "first")) == 9
+    assert drifts(successor) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("  one: {", "  x: {").replace("  two: {", "  one: {").replace("  x: {", "  two: {"),
+        lambda text: text.replace("  two: {", "  three: {").replace("  one: {", "  two: {"),
+    ],
+    ids=["exchanged", "passed on"],
+)
+def test_names_that_go_from_one_to_another_are_refused(store: RealStore, change: Callable[[str], str]) -> None:
+    before = {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")}
+    with pytest.raises(UserError, match="apply it in two steps"):
+        apply(loads(change(TEXT), FLOW.path), store.client)
+    assert {key: call(store.client, "DUMP", key) for key in call(store.client, "KEYS", "*")} == before
+
+
+def test_of_two_renames_both_happen_or_none(store: RealStore) -> None:
+    fill(store, 3)
+    letters = store.keys.dead(IN, "second").stream
+    hop = store.hop("two")
+    hop.finish("old", [(hop.read("old", 1, 0)[0], Dead("handler_failed", "why", 3))])
+    call(store.client, "XADD", letters, "*", "_mid", "older")
+    with pytest.raises(NotDeclared, match="'second' is to go on where 'two' stood"):
+        apply(loads(TEXT.replace("  one: {", "  first: {").replace("  two: {", "  second: {"), FLOW.path), store.client)
+    assert call(store.client, "HKEYS", store.keys.stream(IN).groups) == [b"one", b"two"]
+    assert drifts(store) == []
+
+
+def test_who_applies_at_the_same_time_waits(store: RealStore) -> None:
+    """Two flow files are applied over and over by many at once: at the end one of the two stands, and all is there."""
+    fill(store, 40)
+    hop = store.hop("one")
+    begun = hop.read("old", 20, 0)
+    hop.finish("old", [(entry, HANDLED) for entry in begun[:10]])
+    for _ in range(10):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda flow: apply(flow, store.client), [FLOW, NAMED, FLOW, NAMED]))
+    name = "one" if call(store.client, "HEXISTS", store.keys.stream(IN).groups, "one") else "first"
+    flow = FLOW if name == "one" else NAMED
+    assert len(everything(replace(store, flow=flow), name)) == 30
+    assert drifts(replace(store, flow=flow)) == []
