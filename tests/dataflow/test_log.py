@@ -61,10 +61,10 @@ def test_a_json_record_stays_json_where_a_secret_ended_a_text() -> None:
     out = io.StringIO()
     log.configure(format="json", stream=out)
     url = "http://h/?api-key=hunter2"
-    logging.getLogger("a").warning("to %s", url, extra={"urls": [url], "to": {url: 1}, "token": "hunter2", "n": 1})
+    logging.getLogger("a").warning("to %s", url, extra={"urls": [url], "to": {url: "x"}, "token": "hunter2", "n": 1})
     entry = json.loads(out.getvalue())
     hidden = "http://h/?api-key=***"
-    assert (entry["event"], entry["urls"], entry["to"]) == (f"to {hidden}", [hidden], {hidden: 1})
+    assert (entry["event"], entry["urls"], entry["to"]) == (f"to {hidden}", [hidden], {hidden: "***"})
     assert (entry["token"], entry["n"]) == ("***", 1)
 
 

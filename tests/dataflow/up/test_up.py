@@ -175,7 +175,9 @@ def test_what_was_applied_after_many_tries_is_noted_once(project: Project, own_r
         text = FLOW.replace("streams:\n", f"connections:\n{head}streams:\n", 1).replace(
             "    schema:", "    on: mine\n    schema:"
         )
-        project.flow.write_text(text.replace("workers:\n", "  late.stream_in: {on: late}\nworkers:\n", 1))
+        project.flow.write_text(
+            text.replace("workers:\n", "  late.stream_in: {on: late, keep: {messages: 10}}\nworkers:\n", 1)
+        )
         other.kill()
         up = project.start("up", "--hub-port", "0")
         with own_redis.client() as client:
@@ -184,7 +186,9 @@ def test_what_was_applied_after_many_tries_is_noted_once(project: Project, own_r
             assert not client.exists(Keys("kills").history)
             other.restart()
             eventually("everything is up", lambda: is_running(project) or up.poll() is not None)
-        entries = json.loads(project.command("history", "--json").stdout)
+        told = project.command("history", "--json")
+        assert told.returncode == 0, told.stderr + (up.communicate()[1] if up.poll() is not None else "")
+        entries = json.loads(told.stdout)
         assert [(one["what"], sorted(one["facts"]["revisions"])) for one in entries] == [("apply", ["late", "mine"])]
         up.send_signal(signal.SIGINT)
         _, stderr = up.communicate(timeout=60)
