@@ -51,7 +51,7 @@ class Users:
 def install_in_child(environ: Mapping[str, str] = os.environ) -> None:
     """`install`, in a process that a test has started. Its children have its role, unless they run a command.
 
-    A program that starts its processes without our settings, as chaos does, has servers of its own, without these users.
+    A program that starts its processes without our settings, as chaos does, has servers of its own.
     """
     if FOLDER_VARIABLE not in environ:
         return
