@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dataflow.flow.spec import Worker
+from dataflow.holder import is_dead
 from dataflow.message import ATTEMPT
 from dataflow.store.hop import Entry, Hop
 from workers.appetite import Appetite
@@ -125,18 +126,24 @@ class Intake:
     def _inherit(self) -> None:
         while self._predecessors:
             dead = self._predecessors[-1]
-            self._alone.extend(self._ask(self._alone, lambda dead=dead: self._hop.inherit(self._consumer, dead)))  # type: ignore[misc]
+            self._suspect_all(self._ask(self._alone, lambda dead=dead: self._hop.inherit(self._consumer, dead)))  # type: ignore[misc]
             self._predecessors.pop()
 
     def _take_over(self) -> None:
+        """What was handed back, and what nobody has renewed for a lease; next, what others who died here have left."""
+        self._predecessors = [owner for owner in self._hop.owners() if is_dead(owner)]
         lease_s, count = self._worker.lease_s, self.appetite.count
         clean, suspect = self._ask(self._alone, lambda: self._hop.take_over(self._consumer, int(lease_s * 1000), count))
         if len(clean) + len(suspect) < count:  # else there may be more
             self._take_over_at = time.monotonic() + min(TAKE_OVER_EVERY_S, lease_s / 2)
         self._fresh.extend(clean)
-        self._alone.extend(suspect)
-        if suspect:
-            facts = {"worker": self._worker.name, "entries": len(suspect)}
+        self._suspect_all(suspect)
+
+    def _suspect_all(self, entries: Sequence[Entry]) -> None:
+        """Somebody who is gone held these."""
+        self._alone.extend(entries)
+        if entries:
+            facts = {"worker": self._worker.name, "entries": len(entries)}
             log.warning("took over entries of a process that is gone; they run one by one", extra=facts)
 
     def _ask(self, pile: deque[Entry], question: Callable[[], T]) -> T:

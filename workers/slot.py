@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dataflow.holder import new_nonce
 from dataflow.store.hop import LANES, Entry, Hop
 from workers import child, restart
 from workers.child import Job
@@ -49,7 +49,7 @@ class Slot:
         self._pulse.close()
         self._pulse = Pulse(job.worker.threads)
         self.job, self.hop = job, hop
-        self.consumer = f"{socket.gethostname()}.{os.getpid()}.{os.urandom(4).hex()}"
+        self.consumer = new_nonce()
         self.stopping = self._killed_by_us = False
         self._kill_at = 0.0
         self.pid = child.fork(job, self.consumer, self._left_by, self._pulse)

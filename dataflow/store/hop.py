@@ -148,6 +148,11 @@ class Hop:
         """
         return self._claim(consumer, "", lease_ms, count)
 
+    def owners(self) -> set[str]:
+        """The consumers that hold entries, dead or alive."""
+        rows = [self._call("XPENDING", at.stream, self._group)[3] or () for at in self._lanes.values()]
+        return {name.decode() for lane in rows for name, _ in lane}
+
     def renew(self, consumers: Sequence[str]) -> int:
         """Keep the claims of live consumers for another lease. Returns how many entries they hold."""
         args = [self._group, *consumers]

@@ -42,7 +42,7 @@ streams:
   out.stream_out: {{max_len: {max_len}, schema: {{n: int}}, keep: {{messages: 100000}}}}
   side.stream_out: {{max_len: 1000, keep: {{messages: 100000}}}}
 workers:
-  work: {{from: in.stream_in, {to}handler: "steps:handle", lease_s: 1{more}}}
+  work: {{from: in.stream_in, {to}handler: "steps:handle"{more}}}
 {workers}
 """
 
@@ -70,7 +70,8 @@ class Rig:
         path: Path = Path("/nowhere/flow.yml"),
     ) -> None:
         targets = f"to: [{', '.join(to)}], " if to else ""
-        more = "".join(f", {key}" for key in (more, "" if "max_attempts" in more else "max_attempts: 3") if key)
+        usual = [key for key in ("max_attempts: 3", "lease_s: 1") if key.partition(":")[0] not in more]
+        more = "".join(f", {key}" for key in (more, *usual) if key)
         text = FLOW.format(url=url, more=more, to=targets, max_len=max_len, workers=workers)
         self.text = text
         self.flow: Flow = loads(text, path)

@@ -219,6 +219,17 @@ class TestCrashes:
         own.finish()
         own.once(range(100))
 
+    def test_a_successor_on_the_same_machine_waits_for_no_lease(self, project: MakeProject) -> None:
+        """So neither a long lease nor a clock of Redis that was set back holds up what a dead process had."""
+        own = project(SLOW, more="processes: 2, lease_s: 3600")
+        own.rig.put(range(100))
+        first = own.start()
+        eventually(lambda: len(own.noted()) > 10)
+        first.kill()
+        own.start()
+        own.finish()
+        own.once(range(100))
+
     @pytest.mark.parametrize("how", ["os._exit(78)", "os.kill(os.getpid(), signal.SIGKILL)", "os.abort()"])
     def test_a_poisonous_message_among_a_thousand(self, project: MakeProject, how: str) -> None:
         own = project(
