@@ -16,6 +16,7 @@ import re
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _REQUEST = re.compile(rf"[0-7][{_ALPHABET}]{{25}}(?=[-.]|$)")
 _FOREIGN = re.compile(r"[^/]+/(\d{1,15})-\d+(?=\.|$)")
 _CHILD = re.compile(r"^(.+)\.[^.]+\.\d+$", re.DOTALL)
@@ -29,7 +30,7 @@ def request_id(now_ms: int | None = None) -> str:
     """
     at_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     number = (at_ms & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
-    return "".join([_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def message_id(request: str, index: int) -> str:

@@ -7,10 +7,10 @@ that was forgotten is closed. Addresses that do not exist ask for a key, too: wi
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
-from typing import Any, Final
-from uuid import uuid4
+from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, g, request
 
@@ -19,6 +19,7 @@ from dataflow.access.gate import NOBODY, Caller, Gate
 from dataflow.access.scopes import ANY_KEY, OPEN, Need, Scope, needs
 
 log = logging.getLogger("dataflow.access")
+T = TypeVar("T")
 
 REQUEST_ID: Final = "X-Request-ID"
 
@@ -41,18 +42,20 @@ def guard(app: Flask, gate: Gate, required: Mapping[str, Need]) -> None:
     """
 
     def before() -> None:
-        environ = request.environ
-        g.request_id = _request_id(environ)
-        g.gate = gate
-        g.need = need = ANY_KEY if request.endpoint is None else required.get(request.endpoint, _ADMIN)
+        now, asked = _present(g), _present(request)
+        now.request_id = _request_id(asked.environ)
+        now.gate = gate
+        endpoint = asked.endpoint
+        now.need = need = ANY_KEY if endpoint is None else required.get(endpoint, _ADMIN)
         if need is OPEN:  # who asks is looked up when a view wants to know: a probe waits for no server
             return
-        g.caller = NOBODY
-        g.caller = gate.admit(_headers(environ), need)
+        now.caller = NOBODY
+        now.caller = gate.admit(_headers(asked.environ), need)
 
     def after(response: Response) -> Response:
-        response.headers[REQUEST_ID] = request_id()
-        changes = g.need and g.need <= _CHANGES
+        now = _present(g)
+        response.headers[REQUEST_ID] = now.get("request_id", "")
+        changes = now.need and now.need <= _CHANGES
         if changes and not 400 <= response.status_code < 500 and "caller" in g:
             subject, facts = g.get("noted", ("", {}))
             redis, keys = gate.where()
@@ -104,4 +107,10 @@ def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
 
 def _request_id(environ: Mapping[str, Any]) -> str:
     given = environ.get(_ENVIRON_ID, "")
-    return given if _ID.fullmatch(given) else uuid4().hex
+    return given if given and _ID.fullmatch(given) else os.urandom(16).hex()
+
+
+def _present(proxy: T) -> T:
+    """What stands behind a proxy of Flask's just now: each access through the proxy costs as much as ten to this."""
+    present: T = proxy._get_current_object()  # type: ignore[attr-defined]
+    return present
