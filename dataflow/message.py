@@ -18,7 +18,7 @@ message costs one look-up and one call per value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -46,7 +46,6 @@ __all__ = [
     "child_id",
     "extend_path",
     "foreign_id",
-    "lead",
     "message_id",
     "meta",
     "mid_time_ms",
@@ -70,11 +69,6 @@ _KEPT_SHAPE_FIELDS = 64
 def meta(mid: str, path: str) -> list[bytes]:
     """The fields that every entry of ours begins with; the user's fields follow."""
     return [MID, mid.encode(), PATH, path.encode()]
-
-
-def lead(mids: Iterable[bytes], path: str) -> tuple[Iterable[bytes], ...]:
-    """The same for many messages with one path, as columns for `Codec.encode_all`."""
-    return (repeat(MID), mids, repeat(PATH), repeat(path.encode()))
 
 
 class Decoded(NamedTuple):
@@ -146,17 +140,26 @@ class Codec:
 
         Args:
             lead: what each entry begins with, column by column: for every leading name or value an iterable that gives
-                it for each message in turn. See `lead`.
+                it for each message in turn.
 
         Raises:
             InvalidMessage: with every fault of every message, by position.
         """
-        if len(messages) == 1:
+        found = self._columns(messages) if len(messages) > 1 else None
+        if found is None:
             return self._encode_each(messages, lead)
-        try:
-            return self._encode_alike(messages, lead)
-        except _REFUSALS:
-            return self._encode_each(messages, lead)
+        names, columns = found
+        body = [part for pair in zip(map(repeat, names), columns, strict=True) for part in pair]
+        return list(map(list, zip(*lead, *body, strict=False)))
+
+    def encode_alike(self, messages: Sequence[Any]) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
+        """Write many messages that have all the same names: (names, the values of the first, of the second ...).
+
+        None where they are to be written one by one: their names are not the same, one of them holds a null or is at
+        fault, or there is just one.
+        """
+        found = self._columns(messages) if len(messages) > 1 else None
+        return None if found is None else (found[0], list(chain.from_iterable(zip(*found[1], strict=True))))
 
     def faults(self, message: object, index: int) -> list[Fault]:
         """Everything that is wrong with a message; empty when `encode` takes it.
@@ -222,8 +225,14 @@ class Codec:
             list(map(dict, map(zip, repeat(wanted), zip(*found, strict=True)))) if found else [{} for _ in rows],
         )
 
-    def _encode_alike(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[list[bytes]]:
-        """Column by column; any message that is not like the others makes it raise."""
+    def _columns(self, messages: Sequence[Any]) -> tuple[list[bytes], list[list[bytes]]] | None:
+        """Names and, for each, the values of all messages; None if one is not like the others or at fault."""
+        try:
+            return self._encode_columns(messages)
+        except _REFUSALS:
+            return None
+
+    def _encode_columns(self, messages: Sequence[Any]) -> tuple[list[bytes], list[list[bytes]]]:
         (names,) = set(map(tuple, messages))
         if not names:
             raise ValueError("no columns")
@@ -232,12 +241,11 @@ class Codec:
             write_column(table, list(map(itemgetter(name), messages)))
             for name, table in zip(names, shape.tables, strict=True)
         ]
-        names_bytes = sum(map(len, shape.blank[::2]))  # type: ignore[arg-type]  # names are never None
-        if any(size + names_bytes > MAX_MESSAGE_BYTES for size in _row_sizes(columns)):
+        labels: list[bytes] = shape.blank[::2]  # type: ignore[assignment]  # names are never None
+        room = MAX_MESSAGE_BYTES - sum(map(len, labels))
+        if any(size > room for size in _row_sizes(columns)):
             raise ValueError("too long")
-        labels = map(repeat, shape.blank[::2])
-        body = [part for pair in zip(labels, columns, strict=True) for part in pair]
-        return list(map(list, zip(*lead, *body, strict=False)))
+        return labels, columns
 
     def _encode_each(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[list[bytes]]:
         heads: Iterable[tuple[bytes, ...]] = zip(*lead, strict=False) if lead else repeat(())

@@ -28,6 +28,7 @@ Write = Callable[[Any], bytes | None]
 Read = Callable[[bytes], Any]
 """Value of a text. Raises ValueError or KeyError where the text is not of the type."""
 
+_JSON = msgspec.json.Encoder()
 _JSON_SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -119,11 +120,15 @@ _READERS: Mapping[FieldType, Read] = {
 
 
 def _write_ints(column: Sequence[int]) -> list[bytes]:
-    return "\n".join(map(repr, column)).encode().split(b"\n")
+    return _JSON.encode(column)[1:-1].split(b",")
 
 
 def _write_floats(column: Sequence[float]) -> list[bytes]:
-    return "\n".join(map(repr, map(float, column))).encode().split(b"\n")
+    """As `repr` does. JSON has the same digits, but writes small and large numbers otherwise, and nan not at all."""
+    text = _JSON.encode(list(map(float, column)))
+    if b"e" in text or b"0.0000" in text or b"null" in text:
+        return "\n".join(map(repr, map(float, column))).encode().split(b"\n")
+    return text[1:-1].split(b",")
 
 
 _COLUMN_WRITERS: Mapping[Write, Callable[[Sequence[Any]], list[bytes]]] = {

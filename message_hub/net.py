@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from dataflow import connections
 from dataflow.errors import ServerFull, StreamFull
 from dataflow.flow.spec import Flow
-from dataflow.store.door import Appended, Door, Outgoing, Record
+from dataflow.store.door import Appended, Door, Outgoings, Record, Stamp, per_stream
 from dataflow.store.keys import Keys
 from dataflow.store.memory import DOOR_MARK, Gauge
 from dataflow.store.redis import Client, connect
@@ -48,20 +48,20 @@ class Net:
         """The server that tells which flow is applied, and gets the heartbeats."""
         return self.redis[self.flow.home]
 
-    def append(self, entries: Sequence[Outgoing], record: Record | None) -> Appended:
+    def append(self, entries: Outgoings, stamp: Stamp, record: Record | None = None) -> Appended:
         """Store all entries, or none.
 
         Raises:
             Refusal: 413 more messages than a stream can ever hold, 422 streams on two servers.
             And what `Door.append` raises.
         """
-        servers = {self.flow.streams[name].on for name in {entry.stream for entry in entries}}
+        servers = {self.flow.streams[name].on for name in per_stream(entries)}
         if len(servers) > 1:
             raise Refusal(422, "these messages go to streams on two Redis servers; send them in separate requests")
         server = servers.pop()
         try:
             self._gauges[server].check(DOOR_MARK)
-            return self._doors[server].append(entries, record=record)
+            return self._doors[server].append(entries, record=record, stamp=stamp)
         except ServerFull:
             known = self._doors[server].recall(record) if record else None
             if known is None:
@@ -77,8 +77,8 @@ class Net:
         return next((answer for answer in known if answer is not None), None)
 
 
-def _refuse_hopeless(entries: Sequence[Outgoing], full: StreamFull) -> None:
-    wanted = sum(entry.stream == full.stream for entry in entries)
-    if wanted > full.max_len:
-        text = f"{wanted} messages for stream {full.stream!r}, which holds {full.max_len} at most; send fewer at a time"
+def _refuse_hopeless(entries: Outgoings, full: StreamFull) -> None:
+    number = per_stream(entries).get(full.stream, 0)
+    if number > full.max_len:
+        text = f"{number} messages for stream {full.stream!r}, which holds {full.max_len} at most; send fewer at a time"
         raise Refusal(413, text)

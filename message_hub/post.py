@@ -15,14 +15,13 @@ from dataflow.access.flask import caller_name
 from dataflow.errors import InvalidMessage
 from dataflow.message import extend_path, message_id, request_id
 from dataflow.settings import Settings
-from dataflow.store.door import MAX_MESSAGES, Appended, Outgoing, Record
+from dataflow.store.door import MAX_MESSAGES, Appended, Outgoings, Record, Stamp
 from dataflow.web.answer import accepted
 from message_hub.body import Form, read_body
 from message_hub.live_net import LiveNet
 from message_hub.net import Net
 from message_hub.parse import parse
 from message_hub.refusal import Refusal
-from message_hub.routing import Stamp
 
 NODE = "hub"
 """How the door is called in the path of a message."""
@@ -33,7 +32,7 @@ REPLAYED_HEADER = "Idempotency-Replayed"
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
-_Route = Callable[[Sequence[Any], Stamp], list[Outgoing]]
+_Route = Callable[[Sequence[Any]], Outgoings]
 
 
 class Post:
@@ -66,11 +65,10 @@ class Post:
         now_ms = time.time_ns() // 1_000_000
         stamp = Stamp(request_id(now_ms), extend_path("", NODE, now_ms))
         if key is None:
-            entries = route(messages, stamp)
-            net.append(entries, None)
-            return _done(stamp.request_id, len(entries))
+            net.append(route(messages), stamp)
+            return _done(stamp.request_id, len(messages))
         record = self._record(key, stream, body, form, stamp.request_id, len(messages))
-        stored = _store_once(net, partial(route, messages, stamp), record)
+        stored = _store_once(net, partial(route, messages), stamp, record)
         answer = _done(stored.request_id, stored.count)
         answer.headers[TTL_HEADER] = str(record.ttl_s)
         answer.headers[REPLAYED_HEADER] = "true" if stored.repeated else "false"
@@ -93,7 +91,7 @@ class Post:
         return Record(name, digest, request, count, self._settings.idempotency_ttl_s)
 
 
-def _store_once(net: Net, make: Callable[[], list[Outgoing]], record: Record) -> Appended:
+def _store_once(net: Net, make: Callable[[], Outgoings], stamp: Stamp, record: Record) -> Appended:
     """Store, or answer as the first time: even if the request would be refused by the flow that is applied by now."""
     try:
         entries = make()
@@ -102,7 +100,7 @@ def _store_once(net: Net, make: Callable[[], list[Outgoing]], record: Record) ->
         if known is None:
             raise
         return known
-    return net.append(entries, record)
+    return net.append(entries, stamp, record)
 
 
 def _idempotency_key() -> str | None:

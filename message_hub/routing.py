@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from dataflow.errors import Fault, InvalidMessage, UnknownName
 from dataflow.faults import kind, show
 from dataflow.flow.spec import Flow, Stream
-from dataflow.message import Codec, lead
-from dataflow.store.door import Outgoing
+from dataflow.message import Codec
+from dataflow.store.door import Alike, Outgoing, Outgoings
 from message_hub.refusal import Refusal
 
 ROUTE_FIELDS = ("rec_id", "task_for", "function_type")
@@ -25,18 +25,6 @@ _route_of = itemgetter("task_for", "function_type")
 _rec_id_of = itemgetter("rec_id")
 
 
-class Stamp(NamedTuple):
-    """What all messages of one request get: ids `<request_id>-<index>` and the first hop of their path."""
-
-    request_id: str
-    path: str
-
-    def lead(self, indexes: Iterable[int]) -> tuple[Iterable[bytes], ...]:
-        """What the entries of these messages begin with, column by column."""
-        request = self.request_id.encode()
-        return lead([b"%b-%d" % (request, index) for index in indexes], self.path)
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """A stream that takes messages, with its codec."""
@@ -44,13 +32,14 @@ class Target:
     stream: Stream
     codec: Codec
 
-    def take(self, messages: Sequence[Any], stamp: Stamp) -> list[Outgoing]:
-        """Entries for all messages, in order. Raises InvalidMessage with the faults of all of them."""
-        return self.entries(messages, stamp.lead(range(len(messages))))
+    def take(self, messages: Sequence[Any]) -> Outgoings:
+        """Entries for all messages, in order, but for id and path. Raises InvalidMessage with the faults of all."""
+        alike = self.codec.encode_alike(messages)
+        return self.entries(messages) if alike is None else Alike(self.stream.name, *alike)
 
-    def entries(self, messages: Sequence[Any], lead: Sequence[Iterable[bytes]]) -> list[Outgoing]:
-        """Entries that begin with `lead`. Raises InvalidMessage with faults by position in `messages`."""
-        return list(map(Outgoing, repeat(self.stream.name), self.codec.encode_all(messages, lead)))
+    def entries(self, messages: Sequence[Any]) -> list[Outgoing]:
+        """The same, entry by entry."""
+        return list(map(Outgoing, repeat(self.stream.name), self.codec.encode_all(messages)))
 
 
 class Router:
@@ -76,8 +65,8 @@ class Router:
             raise UnknownName(f"stream {show(name)!r} is an out stream; only workers and edges write to it")
         raise UnknownName(f"no stream is called {show(name)!r}; there are: {_some(list(self._targets))}")
 
-    def route(self, messages: Sequence[Any], stamp: Stamp) -> list[Outgoing]:
-        """Entries for all messages, each for the stream that accepts it, in the order in which it shall hold them.
+    def route(self, messages: Sequence[Any]) -> Outgoings:
+        """Entries for all messages, in order, but for id and path, each for the stream that accepts it.
 
         Raises:
             Refusal: 404 when nothing is wrong but that no stream accepts some message.
@@ -88,17 +77,18 @@ class Router:
                 raise KeyError("a rec_id that is null")
             routes = list(map(_route_of, messages))
             if len(set(routes)) == 1:
-                return self._routes[routes[0]].take(messages, stamp)
-            return self._spread(messages, routes, stamp)
+                return self._routes[routes[0]].take(messages)
+            return self._spread(messages, routes)
         except (LookupError, TypeError, InvalidMessage):
             raise self._refusal(messages) from None
 
-    def _spread(self, messages: Sequence[Any], routes: Sequence[Any], stamp: Stamp) -> list[Outgoing]:
-        entries: list[Outgoing] = []
+    def _spread(self, messages: Sequence[Any], routes: Sequence[Any]) -> list[Outgoing]:
+        entries: dict[int, Outgoing] = {}
         for route in dict.fromkeys(routes):
             places = [index for index, found in enumerate(routes) if found == route]
-            entries += self._routes[route].entries([messages[index] for index in places], stamp.lead(places))
-        return entries
+            found = self._routes[route].entries([messages[index] for index in places])
+            entries.update(zip(places, found, strict=True))
+        return [entries[index] for index in range(len(messages))]
 
     def _refusal(self, messages: Sequence[Any]) -> Exception:
         faults = [fault for index, message in enumerate(messages) for fault in self._faults(message, index)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dataflow.errors import DataflowError, NotDeclared, StreamFull, UserError
 from dataflow.store.keys import Keys
-from dataflow.store.packing import packed
+from dataflow.store.packing import packed, packed_alike
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
@@ -17,10 +18,36 @@ MAX_MESSAGES = 1000
 
 
 class Outgoing(NamedTuple):
-    """One message on its way into a stream: `fields` is complete, [name, value, ...] with `_mid` and `_path` first."""
+    """One message on its way into a stream: [name, value, ...], `_mid` and `_path` first unless a stamp gives them."""
 
     stream: str
     fields: list[bytes]
+
+
+class Alike(NamedTuple):
+    """Messages on their way into one stream that have all the same names, at least one: the values of the first, of
+    the second ..."""
+
+    stream: str
+    names: Sequence[bytes]
+    values: Sequence[bytes]
+
+
+Outgoings = Sequence[Outgoing] | Alike
+
+
+class Stamp(NamedTuple):
+    """What the server puts first into all messages of one request: the ids `<request_id>-<0, 1 ...>`, and the path."""
+
+    request_id: str
+    path: str
+
+
+def per_stream(outgoing: Outgoings) -> Mapping[str, int]:
+    """How many messages go to which stream."""
+    if isinstance(outgoing, Alike):
+        return {outgoing.stream: len(outgoing.values) // len(outgoing.names)}
+    return Counter(message.stream for message in outgoing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +81,41 @@ class Door:
         self._redis = redis
         self._keys = keys
 
-    def append(self, outgoing: Sequence[Outgoing], *, writer: str = "door", record: Record | None = None) -> Appended:
+    def append(
+        self,
+        outgoing: Outgoings,
+        *,
+        writer: str = "door",
+        record: Record | None = None,
+        stamp: Stamp | None = None,
+    ) -> Appended:
         """Store all messages, or none.
 
         Args:
             outgoing: 1 to MAX_MESSAGES messages, in the order in which each stream shall hold them.
             writer: the counter they are booked under.
             record: look the request up first and remember it if it is new.
+            stamp: what the messages lack: their ids and their path; None if they are complete.
 
         Raises:
             StreamFull, NotDeclared, KeyReused, ServerAway, ServerFull: nothing was stored.
             OutcomeUnknown: all or none was stored; the same call with the same record is safe.
         """
-        if not 1 <= len(outgoing) <= MAX_MESSAGES:
-            raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {len(outgoing)}")
-        streams_of, rows = zip(*outgoing, strict=True)
-        names = list(dict.fromkeys(streams_of))
-        numbers = {name: number for number, name in enumerate(names)}
-        args = packed(zip(map(numbers.__getitem__, streams_of), rows, strict=True))
-        streams = [self._keys.stream(name) for name in names]
+        numbers = per_stream(outgoing)
+        count, names = sum(numbers.values()), list(numbers)
+        if not 1 <= count <= MAX_MESSAGES:
+            raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {count}")
         keys = [self._keys.idempotency(record.key if record else "none")]
-        for stream in streams:
+        for stream in map(self._keys.stream, names):
             keys += (stream.stream, stream.counts)
+        request, path = stamp or ("", "")
         if record is None:
-            head = (writer, "0", 0, "", "", len(outgoing))
+            head = (writer, "0", 0, "", request, count, path)
         else:
-            head = (writer, "1", record.ttl_s, record.body_digest, record.request_id, record.count)
-        answer = script("append").run(self._redis, keys, [*head, *args])
+            head = (writer, "1", record.ttl_s, record.body_digest, record.request_id, record.count, path)
+        answer = script("append").run(self._redis, keys, [*head, *_arguments(outgoing, names)])
         if answer[0] == b"OK":
-            return Appended(record.request_id if record else "", len(outgoing), repeated=False)
+            return Appended(record.request_id if record else "", count, repeated=False)
         if answer[0] == b"SEEN":
             return Appended(answer[1].decode(), answer[2], repeated=True)
         raise refusal(answer, names)
@@ -97,6 +130,13 @@ class Door:
         if digest != record.body_digest.encode():
             return None
         return Appended(request.decode(), int(count), repeated=True)
+
+
+def _arguments(outgoing: Outgoings, streams: Sequence[str]) -> list[Any]:
+    if isinstance(outgoing, Alike):
+        return packed_alike(0, outgoing.names, outgoing.values)
+    numbers = {name: number for number, name in enumerate(streams)}
+    return packed([(numbers[message.stream], message.fields) for message in outgoing])
 
 
 def refusal(answer: list[Any], names: Sequence[str]) -> DataflowError:

@@ -7,9 +7,9 @@ answer). Replies are raw: bytes, ints and lists, as the server gives them under 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import redis
@@ -35,6 +35,21 @@ Client = redis.Redis
 _NOT_NOW = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 _NOT_NOW_CODES = ("READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "CLUSTERDOWN ", "TRYAGAIN ")
 """What a server answers before it does anything, as long as something is not as it should be."""
+
+
+class Tail(NamedTuple):
+    """The last arguments of a command, packed before the first ones are known."""
+
+    number: int
+    data: bytes
+
+    @classmethod
+    def of(cls, args: Sequence[Any]) -> Self:
+        """Pack arguments: str, bytes, int or float."""
+        return cls(len(args), _without_count(pack_command(tuple(args))))
+
+
+NOTHING = Tail(0, b"")
 
 
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
@@ -68,12 +83,13 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Client:
     return client
 
 
-def call(client: Client, *args: Any) -> Any:
+def call(client: Client, *args: Any, tail: Tail = NOTHING) -> Any:
     """Send one command once and return the raw reply. Blocks up to the client's time-out.
 
     Args:
         args: the command and its arguments: str, bytes, int or float. Packed by hiredis at once; redis-py would first
             look at each of what may be ten thousand.
+        tail: further arguments.
 
     Raises:
         ServerAway: no connection, or the server is loading, or takes no writes just now (it is a replica, its disk
@@ -82,10 +98,10 @@ def call(client: Client, *args: Any) -> Any:
         ServerFull: the server is at maxmemory; nothing was written.
         redis.exceptions.ResponseError: the server refused the command.
     """
-    return send(client, *args)()
+    return send(client, *args, tail=tail)()
 
 
-def send(client: Client, *args: Any) -> Callable[[], Any]:
+def send(client: Client, *args: Any, tail: Tail = NOTHING) -> Callable[[], Any]:
     """Send one command as `call` does, and leave its reply for later: what is returned waits for it.
 
     Must be called, once: a connection is kept for it until then. Both raise what `call` raises; when `send` does, there
@@ -98,7 +114,7 @@ def send(client: Client, *args: Any) -> Callable[[], Any]:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
     try:
         with _told_apart(client, link):
-            link.send_packed_command([pack_command(args)])  # type: ignore[no-untyped-call]
+            link.send_packed_command(_buffers(args, tail))  # type: ignore[no-untyped-call]
     except BaseException:
         pool.release(link)
         raise
@@ -111,6 +127,17 @@ def send(client: Client, *args: Any) -> Callable[[], Any]:
             pool.release(link)
 
     return reply
+
+
+def _buffers(args: tuple[Any, ...], tail: Tail) -> list[bytes]:
+    """A command as it goes over the wire: the number of its arguments, then each with its length."""
+    if not tail.number:
+        return [pack_command(args)]
+    return [b"*%d\r\n" % (len(args) + tail.number) + _without_count(pack_command(args)), tail.data]
+
+
+def _without_count(command: bytes) -> bytes:
+    return command[command.index(b"\r\n") + 2 :]
 
 
 @contextmanager

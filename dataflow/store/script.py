@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from dataflow.store.redis import Client, call, send
+from dataflow.store.redis import NOTHING, Client, Tail, call, send
 
 
 class Script:
@@ -21,19 +21,19 @@ class Script:
         self.text = _source("lib") + _source(name)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    def run(self, client: Client, keys: Sequence[str], args: Sequence[Any], tail: Tail = NOTHING) -> Any:
         """Run the script once; see `dataflow.store.redis.call` for errors. A forgotten script is sent again whole."""
-        return self.send(client, keys, args)()
+        return self.send(client, keys, args, tail)()
 
-    def send(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Callable[[], Any]:
+    def send(self, client: Client, keys: Sequence[str], args: Sequence[Any], tail: Tail = NOTHING) -> Callable[[], Any]:
         """Begin to run the script and return what waits for its reply; see `dataflow.store.redis.send`."""
-        reply = send(client, "EVALSHA", self.sha, len(keys), *keys, *args)
+        reply = send(client, "EVALSHA", self.sha, len(keys), *keys, *args, tail=tail)
 
         def answer() -> Any:
             try:
                 return reply()
             except NoScriptError:
-                return call(client, "EVAL", self.text, len(keys), *keys, *args)
+                return call(client, "EVAL", self.text, len(keys), *keys, *args, tail=tail)
 
         return answer
 

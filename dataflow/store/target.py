@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dataflow.errors import BatchConflict, Fenced, TargetBehind
@@ -11,7 +11,7 @@ from dataflow.store.door import refusal
 from dataflow.store.keys import Keys
 from dataflow.store.lane import ANY
 from dataflow.store.packing import packed
-from dataflow.store.redis import Client
+from dataflow.store.redis import Client, Tail
 from dataflow.store.script import script
 
 MAX_MESSAGES = 500
@@ -62,6 +62,14 @@ class StreamTarget:
         """
         return int(script("adopt").run(self._redis, [self._keys.marker(lineage)], [seq]))
 
+    @staticmethod
+    def pack(messages: Iterable[tuple[int, Sequence[bytes]]]) -> Tail:
+        """Messages made ready for `place`, out of (target number from 0, complete fields). Pure: may be done ahead.
+
+        Where their paths are to go on with a hop, the fields begin with `_mid` and `_path`, empty or not.
+        """
+        return Tail.of(packed(messages))
+
     def place(
         self,
         lineage: str,
@@ -69,21 +77,25 @@ class StreamTarget:
         seq: int,
         digest: str,
         ids: Sequence[bytes],
-        messages: Sequence[tuple[int, list[bytes]]],
+        messages: Tail,
         prev: str = ANY,
+        hop: str = "",
     ) -> bool:
-        """Apply a batch: all messages as (target number from 0, complete fields), or none. True if it was new.
+        """Apply a batch: all messages, or none. True if it was new.
 
         Args:
             ids: source entries that are at the target once this batch is: those placed now, and those that were there.
+            messages: as `pack` gives them.
             prev: digest of the batch before it.
+            hop: what the path of each message goes on with, "" for nothing.
 
         Raises:
             StreamFull, NotDeclared, Fenced, TargetBehind, BatchConflict: nothing was written.
             OutcomeUnknown: repeat the same call.
         """
-        args = [epoch, seq, digest, self._writer, _packed(ids), prev, *packed(messages)]
-        answer = script("place").run(self._redis, [self._keys.marker(lineage), *self._lanes, *self._targets], args)
+        keys = [self._keys.marker(lineage), *self._lanes, *self._targets]
+        args = [epoch, seq, digest, self._writer, _packed(ids), prev, hop]
+        answer = script("place").run(self._redis, keys, args, messages)
         kind = answer[0]
         if kind in (b"OK", b"APPLIED"):
             return bool(kind == b"OK")

@@ -20,9 +20,9 @@ from typing import Any
 
 from dataflow.errors import NotDeclared, ServerFull, StreamFull
 from dataflow.flow.spec import Flow
-from dataflow.message import SINCE
+from dataflow.message import SINCE, message_id, meta
 from dataflow.store.declare import DEAD_MAX_LEN, RETRY_MAX_LEN
-from dataflow.store.door import MAX_MESSAGES, Appended, KeyReused, Outgoing, Record
+from dataflow.store.door import MAX_MESSAGES, Alike, Appended, KeyReused, Outgoing, Outgoings, Record, Stamp, per_stream
 from dataflow.store.hop import (
     LANES,
     MAX_ENTRIES,
@@ -245,22 +245,31 @@ class MemoryDoor:
     def __init__(self, memory: Memory, keys: Keys) -> None:
         self._memory, self._keys = memory, keys
 
-    def append(self, outgoing: Sequence[Outgoing], *, writer: str = "door", record: Record | None = None) -> Appended:
+    def append(
+        self,
+        outgoing: Outgoings,
+        *,
+        writer: str = "door",
+        record: Record | None = None,
+        stamp: Stamp | None = None,
+    ) -> Appended:
         """Store all messages, or none; see the original."""
-        if not 1 <= len(outgoing) <= MAX_MESSAGES:
-            raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {len(outgoing)}")
+        number = sum(per_stream(outgoing).values())
+        if not 1 <= number <= MAX_MESSAGES:
+            raise ValueError(f"append takes 1 to {MAX_MESSAGES} messages, not {number}")
         known = self._known(record)
         if known:
             return known
-        for name, wanted in Counter(message.stream for message in outgoing).items():
-            check_room(name, self._memory.at(self._keys.stream(name)), wanted, writer)
+        for name, count in per_stream(outgoing).items():
+            check_room(name, self._memory.at(self._keys.stream(name)), count, writer)
         if self._memory.full:
             raise ServerFull("the memory is at its limit; nothing was written")
-        for message in outgoing:
-            self._memory.at(self._keys.stream(message.stream)).append(message.fields, writer, self._memory.now_ms())
+        for index, (name, fields) in enumerate(_each(outgoing)):
+            own = meta(message_id(stamp.request_id, index), stamp.path) if stamp else []
+            self._memory.at(self._keys.stream(name)).append([*own, *fields], writer, self._memory.now_ms())
         if record:
             self._memory.records[record.key] = (record, self._memory.now_ms() + record.ttl_s * 1000)
-        return Appended(record.request_id if record else "", len(outgoing), repeated=False)
+        return Appended(record.request_id if record else "", number, repeated=False)
 
     def recall(self, record: Record) -> Appended | None:
         """The first answer to a request; see the original."""
@@ -276,6 +285,18 @@ class MemoryDoor:
         if first.body_digest != record.body_digest:
             raise KeyReused("this Idempotency-Key was used before with another body; use a new key for new messages")
         return Appended(first.request_id, first.count, repeated=True)
+
+
+def _each(outgoing: Outgoings) -> Iterable[Outgoing]:
+    """Messages one by one."""
+    if not isinstance(outgoing, Alike):
+        return outgoing
+    n, values = len(outgoing.names), outgoing.values
+    rows = (values[at : at + n] for at in range(0, len(values), n))
+    return [
+        Outgoing(outgoing.stream, [part for pair in zip(outgoing.names, row, strict=True) for part in pair])
+        for row in rows
+    ]
 
 
 class MemoryHop:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
+from dataflow.ids import extend_path
 from dataflow.store.hop import Dead
 from dataflow.store.keys import Keys
 from dataflow.store.lane import ANY, Frozen, Lease, LeaseHeld, Refused, Waiting
@@ -244,6 +245,11 @@ class MemoryTarget:
             marker.seq, marker.digest = seq, ""
         return max(0, lost)
 
+    @staticmethod
+    def pack(messages: Iterable[tuple[int, Sequence[bytes]]]) -> list[tuple[int, Sequence[bytes]]]:
+        """Messages as `place` takes them."""
+        return list(messages)
+
     def place(
         self,
         lineage: str,
@@ -251,8 +257,9 @@ class MemoryTarget:
         seq: int,
         digest: str,
         ids: Sequence[bytes],
-        messages: Sequence[tuple[int, list[bytes]]],
+        messages: Sequence[tuple[int, Sequence[bytes]]],
         prev: str = ANY,
+        hop: str = "",
     ) -> bool:
         """Apply a batch: all messages, or none. True if it was new."""
         marker = self._marker(lineage)
@@ -266,7 +273,7 @@ class MemoryTarget:
         for number, wanted in Counter(target for target, _ in messages).items():
             check_room(self._names[number], self._stream(number), wanted, self._writer)
         for target, fields in messages:
-            self._stream(target).append(fields, self._writer, self._memory.now_ms())
+            self._stream(target).append(_with_hop(fields, hop), self._writer, self._memory.now_ms())
         now = self._memory.now_ms()
         kept = {seq_: placed for seq_, placed in marker.placed.items() if placed[0] >= now - _KEEP_MS}
         marker.seq, marker.epoch, marker.digest = seq, epoch, digest
@@ -289,3 +296,12 @@ class MemoryTarget:
 
     def _stream(self, number: int) -> Stream:
         return self._memory.at(self._keys.stream(self._names[number]))
+
+
+def _with_hop(fields: Sequence[bytes], hop: str) -> list[bytes]:
+    """The fields of a message whose path, the second of them, goes on with a hop."""
+    if not hop:
+        return [*fields]
+    mid, id_, path, before, *rest = fields
+    node, _, at_ms = hop.rpartition("@")
+    return [mid, id_, path, extend_path(before.decode(), node, int(at_ms)).encode(), *rest]

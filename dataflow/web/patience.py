@@ -7,8 +7,8 @@ nothing of it is stored.
 
 gunicorn hands a connection that is kept back to its main thread after each request, to be given to a thread when the
 next one comes: some wake-ups of threads for each, which cost as much as a view. Clients that send much send the next
-request as soon as they have the answer, so a thread that nobody else waits for stays with its connection for `STAY_S`. And it
-sends the head of an answer and its body apart: two packets, for which most clients wake up twice.
+request as soon as they have the answer, so a thread that nobody else waits for stays with its connection for `STAY_S`.
+And it sends the head of an answer and its body apart: two packets, for which most clients wake up twice.
 """
 
 from __future__ import annotations

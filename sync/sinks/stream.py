@@ -66,7 +66,8 @@ class StreamSink:
         return Marker(known.seq, known.epoch, known.digest, known.run_id)
 
     def prepare(self, rows: Sequence[Row], verdict: Verdict | None) -> Prepared:
-        """Choose the target of each row and refuse what fits none. The payload is (row index, target number) pairs.
+        """Choose the target of each row and refuse what fits none. The payload is the messages, packed but for the hop
+        that is added to their paths, and their number: this may run while the batch before is on its way.
 
         Nothing new is begun while the target's memory is short: raises ServerFull. To close a cycle never waits: it
         takes no memory, and all others on the cycle wait for it in the end.
@@ -77,17 +78,24 @@ class StreamSink:
         targets = verdict.extra["to"]
         chosen = [targets] * len(rows) if isinstance(targets, int) else targets
         left_out = verdict.refused.keys() | verdict.skip
-        return Prepared(verdict, [pair for pair in enumerate(chosen) if pair[0] not in left_out])
+        forward = _forward if verdict.extra["keeps_mid"] else self._child
+        pairs = zip(chosen, map(forward, rows), strict=True)
+        messages = [pair for index, pair in enumerate(pairs) if index not in left_out] if left_out else list(pairs)
+        return Prepared(verdict, (StreamTarget.pack(messages), len(messages)))
 
     def write(self, batch: Batch, prepared: Prepared) -> int:
         """Place the batch; see Sink. Returns the rows that it holds at the target."""
         verdict = prepared.verdict
-        forward = _Forward(self._edge, batch.frozen_ms, keeps_mid=verdict.extra["keeps_mid"])
-        messages = [(target, forward(batch.rows[index])) for index, target in prepared.payload]
+        messages, count = prepared.payload
         there = [id_ for index, id_ in enumerate(batch.ids) if index not in verdict.refused]
         target = self._target_of(verdict.extra["streams"])
-        target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages, batch.prev)
-        return len(messages)
+        hop = extend_path("", self._edge.name, batch.frozen_ms)
+        target.place(batch.lineage, batch.epoch, batch.seq, batch.digest, there, messages, batch.prev, hop)
+        return int(count)
+
+    def _child(self, row: Row) -> Row:
+        """The same as a message of its own, made out of the one that was read."""
+        return _ordered(row, _bytes(child_id(_text(_value(row, MID)), self._edge.name, 0)))
 
     def _decide(self, rows: Sequence[Row]) -> Verdict:
         chosen: list[int] = []
@@ -116,32 +124,17 @@ class StreamSink:
         return StreamTarget(self._redis, self._keys, self._edge.name, streams)
 
 
-class _Forward:
-    """Makes the entry that a target gets out of the row that was read."""
+def _forward(row: Row) -> Row:
+    """The entry that a target gets out of the row that was read: as it stands, with `_mid` and `_path` first."""
+    return row if row[2:3] == [PATH] and row[0] == MID else _ordered(row)
 
-    def __init__(self, edge: Edge, at_ms: int, *, keeps_mid: bool) -> None:
-        self._edge = edge
-        self._at_ms = at_ms
-        self._keeps_mid = keeps_mid
-        self._hop = extend_path("", edge.name, at_ms).encode()
 
-    def __call__(self, row: Row) -> Row:
-        if self._keeps_mid and len(row) > 3 and row[0] == MID and row[2] == PATH and row[3]:
-            fields = row.copy()
-            fields[3] = b"%b>%b" % (row[3], self._hop)
-            return fields
-        return self._slowly(row)
-
-    def _slowly(self, row: Row) -> Row:
-        """For a row without a path, one whose fields stand in another order, or one that becomes a child."""
-        pairs = list(zip(row[::2], row[1::2], strict=True))
-        own = dict(pairs)
-        mid = _text(own.get(MID))
-        if not self._keeps_mid:
-            mid = child_id(mid, self._edge.name, 0)
-        path = extend_path(_text(own.get(PATH)), self._edge.name, self._at_ms)
-        rest = [part for pair in pairs if pair[0] not in (MID, PATH) for part in pair]
-        return [MID, _bytes(mid), PATH, _bytes(path), *rest]
+def _ordered(row: Row, mid: bytes = b"") -> Row:
+    """The same for a row without a path, one whose fields stand in another order, or one that gets another id."""
+    pairs = list(zip(row[::2], row[1::2], strict=True))
+    own = dict(pairs)
+    rest = [part for pair in pairs if pair[0] not in (MID, PATH) for part in pair]
+    return [MID, mid or own.get(MID, b""), PATH, own.get(PATH, b""), *rest]
 
 
 def _text(value: bytes | None) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,20 @@ from dataflow.message import (
     MAX_MESSAGE_BYTES,
     MAX_NAME_BYTES,
     MAX_VALUE_BYTES,
+    MID,
+    PATH,
     Codec,
-    lead,
     meta,
 )
 
 FREE = Codec(None)
+
+
+def lead(mids: Iterable[bytes]) -> tuple[Iterable[bytes], ...]:
+    """Ids and the path `hub@1`, column by column."""
+    return repeat(MID), mids, repeat(PATH), repeat(b"hub@1")
+
+
 TYPES: tuple[FieldType, ...] = ("str", "int", "float", "bool", "datetime", "json")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -168,18 +178,26 @@ def test_many_messages_are_written_as_each_alone(case: tuple[dict[str, Field], l
     schema, messages = case
     mids = [b"m-%d" % n for n in range(len(messages))]
     for codec in (Codec(schema), FREE):
-        entries = codec.encode_all(messages, lead(mids, "hub@1"))
+        entries = codec.encode_all(messages, lead(mids))
         assert entries == [
             [*meta(mid.decode(), "hub@1"), *codec.encode(message)] for mid, message in zip(mids, messages, strict=True)
         ]
-        assert codec.encode_all(messages) == [codec.encode(message) for message in messages]
+        each = [codec.encode(message) for message in messages]
+        assert codec.encode_all(messages) == each
+        alike = codec.encode_alike(messages)
+        if alike is None:  # as one by one: nulls, no names, or a single message
+            assert len(messages) == 1 or any(None in message.values() or not message for message in messages)
+        else:
+            names, values = alike
+            assert all(row[::2] == names for row in each)
+            assert list(values) == [value for row in each for value in row[1::2]]
 
 
 @given(alike())
 def test_many_entries_are_read_as_each_alone(case: tuple[dict[str, Field], list[dict[str, Any]]]) -> None:
     schema, messages = case
     codec = Codec(schema)
-    rows = codec.encode_all(messages, lead([b"m-%d" % n for n in range(len(messages))], "hub@1"))
+    rows = codec.encode_all(messages, lead([b"m-%d" % n for n in range(len(messages))]))
     found = codec.decode_all(rows)
     if found is None:  # nulls, line breaks, or not all of them alike
         assert any(

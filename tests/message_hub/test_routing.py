@@ -8,26 +8,33 @@ import pytest
 
 from dataflow.errors import InvalidMessage, UnknownName
 from dataflow.flow.load import loads
+from dataflow.store.door import Alike, Outgoing
 from message_hub.refusal import Refusal
-from message_hub.routing import Router, Stamp
+from message_hub.routing import Router
 from tests.message_hub.support import flow_text, free_message, message
 
 ROUTER = Router(loads(flow_text("redis://localhost")))
-STAMP = Stamp("01kajw5s3q8f2m7x0v4c6bn9ht", "hub@5")
 
 
 def faults(messages: list[Any]) -> list[tuple[int, str, str]]:
     with pytest.raises(InvalidMessage) as caught:
-        ROUTER.route(messages, STAMP)
+        ROUTER.route(messages)
     return [(fault.index, fault.field, fault.code) for fault in caught.value.faults]
 
 
-def test_messages_go_to_the_stream_that_accepts_them_in_order_and_stamped() -> None:
-    entries = ROUTER.route([message(7, flow=1), free_message(8)], STAMP)
-    assert [entry.stream for entry in entries] == ["meter.stream_in", "free.stream_in"]
-    assert entries[0].fields[:4] == [b"_mid", b"01kajw5s3q8f2m7x0v4c6bn9ht-0", b"_path", b"hub@5"]
-    assert entries[1].fields[1] == b"01kajw5s3q8f2m7x0v4c6bn9ht-1"
+def test_messages_go_to_the_stream_that_accepts_them_in_order() -> None:
+    entries = ROUTER.route([message(7, flow=1), free_message(8), message(9)])
+    assert not isinstance(entries, Alike)
+    assert [entry.stream for entry in entries] == ["meter.stream_in", "free.stream_in", "meter.stream_in"]
     assert entries[0].fields[-4:] == [b"n", b"7", b"flow", b"1.0"]
+
+
+def test_messages_that_are_alike_stay_together() -> None:
+    messages = [message(7, flow=1), message(8, flow=2.5)]
+    names = [name.encode() for name in messages[0]]
+    values = [b"r7", b"meter", b"score", b"7", b"1.0", b"r8", b"meter", b"score", b"8", b"2.5"]
+    assert ROUTER.route(messages) == Alike("meter.stream_in", names, values)
+    assert ROUTER.target("meter.stream_in").take(messages) == Alike("meter.stream_in", names, values)
 
 
 def test_every_fault_of_every_message_is_named() -> None:
@@ -64,17 +71,17 @@ def test_a_field_is_not_named_twice_for_one_fault() -> None:
 
 def test_messages_that_no_stream_accepts_are_not_found() -> None:
     with pytest.raises(Refusal) as caught:
-        ROUTER.route([message(0), {**message(1), "task_for": "nobody"}], STAMP)
+        ROUTER.route([message(0), {**message(1), "task_for": "nobody"}])
     assert caught.value.status == 404
     assert "meter/score" in caught.value.msg
     assert [fault.index for fault in caught.value.faults] == [1]
 
 
 def test_a_stream_taken_directly_asks_for_its_schema_only() -> None:
-    entries = ROUTER.target("free.stream_in").take([{}, {"a": 1}], STAMP)
-    assert [entry.fields[4:] for entry in entries] == [[], [b"a", b"1"]]
+    entries = ROUTER.target("free.stream_in").take([{}, {"a": 1}])
+    assert entries == [Outgoing("free.stream_in", []), Outgoing("free.stream_in", [b"a", b"1"])]
     with pytest.raises(InvalidMessage) as caught:
-        ROUTER.target("meter.stream_in").take([message(), {"n": 1}, 5], STAMP)
+        ROUTER.target("meter.stream_in").take([message(), {"n": 1}, 5])
     assert [(fault.index, fault.code) for fault in caught.value.faults] == [(1, "missing"), (2, "not_a_dict")]
 
 

@@ -1,11 +1,12 @@
 -- Append messages to one or more streams: all of them or none.
 --
 -- KEYS  1 idempotency record, then per stream: stream, counts
--- ARGV  1 writer  2 '1' if the record counts  3 record ttl (s)  4 body digest  5 request id  6 number of messages,
+-- ARGV  1 writer  2 '1' if the record counts  3 record ttl (s)  4 body digest  5 request id  6 number of messages
+--       7 '' if the messages are complete; else the path that all of them get, with the ids <request id>-<0, 1 ...>,
 --       then the messages as read_messages takes them; their targets are the streams
 -- Gives {'OK'} | {'SEEN', request id, count} | {'REUSED'} | {'FULL', stream number, depth, max_len} | {'WRONGTYPE', n}
 -- An error reply (nothing was written): a message that XADD would not take, or a counts key that is no hash.
-local writer, recorded = ARGV[1], ARGV[2] == '1'
+local writer, recorded, stamped = ARGV[1], ARGV[2] == '1', ARGV[7] ~= ''
 
 if recorded then
   local record = redis.call('HMGET', KEYS[1], 'digest', 'request', 'count')
@@ -15,7 +16,7 @@ if recorded then
   end
 end
 
-local count, targets, shapes, firsts = read_messages(7)
+local count, targets, shapes, firsts = read_messages(8, stamped and 2 or 0)
 if not count then return targets end
 local wanted = {}
 for _, number in ipairs(targets) do wanted[number] = (wanted[number] or 0) + 1 end
@@ -26,7 +27,14 @@ for number, n in pairs(wanted) do
   if full then return {'FULL', number, full[1], full[2]} end
 end
 
-for i = 1, count do add_message(KEYS[2 * targets[i]], shapes[i], firsts[i]) end
+for i = 1, count do
+  local shape = shapes[i]
+  if stamped then
+    local parts = shape.parts
+    parts[1], parts[2], parts[3], parts[4] = '_mid', ARGV[5] .. '-' .. (i - 1), '_path', ARGV[7]
+  end
+  add_message(KEYS[2 * targets[i]], shape, firsts[i])
+end
 for number, n in pairs(wanted) do
   redis.call('HINCRBY', KEYS[2 * number + 1], 'from.' .. writer, n)
 end

@@ -69,16 +69,18 @@ end
 -- The messages in ARGV from `at` to its end. First the shapes: their number, then per shape: number of names, name ...
 -- Then runs of messages that are alike: target number, shape number, number of messages, the values of each.
 -- Gives the number of messages, and for each its target, its shape and where its values begin; or nil and an error reply.
-local function read_messages(at)
+-- The script will put `added` fields (default 0) in front of each: they are the first of `parts`.
+local function read_messages(at, added)
   local shapes = {}
+  local before = 2 * (added or 0)
   local n_shapes = tonumber(ARGV[at])
   at = at + 1
   for number = 1, n_shapes do
     local n, parts = tonumber(ARGV[at]), {}
-    local wrong = unfit(n and 2 * n)
+    local wrong = unfit(n and before + 2 * n)
     if wrong then return nil, wrong end
-    for i = 1, n do parts[2 * i - 1] = ARGV[at + i] end
-    shapes[number] = {n = n, parts = parts}
+    for i = 1, n do parts[before + 2 * i - 1] = ARGV[at + i] end
+    shapes[number] = {n = n, parts = parts, before = before}
     at = at + 1 + n
   end
   local count, targets, kinds, firsts = 0, {}, {}, {}
@@ -95,10 +97,11 @@ local function read_messages(at)
   return count, targets, kinds, firsts
 end
 
--- Append a message that read_messages has found.
-local function add_message(stream, shape, first)
-  local parts = shape.parts
-  for i = 1, shape.n do parts[2 * i] = ARGV[first + i - 1] end
+-- Append a message that read_messages has found. With a hop, its second field is its path, which goes on with that.
+local function add_message(stream, shape, first, hop)
+  local parts, before = shape.parts, shape.before
+  for i = 1, shape.n do parts[before + 2 * i] = ARGV[first + i - 1] end
+  if hop and hop ~= '' then parts[4] = parts[4] == '' and hop or parts[4] .. '>' .. hop end
   redis.call('XADD', stream, '*', unpack(parts))
 end
 

@@ -3,7 +3,8 @@
 -- KEYS  1 marker of the lineage  2 lane  3 retry lane (of the edge; there if its source is on this server too),
 --       then per target: stream, counts
 -- ARGV  1 epoch  2 seq  3 digest  4 writer  5 the source ids that are at the target once this batch is, packed
---       6 digest of the batch before it, '*' if not known, then the messages as read_messages takes them
+--       6 digest of the batch before it, '*' if not known  7 the hop that paths go on with, '' for none,
+--       then the messages as read_messages takes them
 -- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, its digest, packed ids known ...}
 --       | {'GAP', last seq} (the batch before is not there, or another one is)
 --       | {'FULL', target number, depth, max_len} | {'WRONGTYPE', target number}
@@ -31,8 +32,12 @@ local last_digest = known[3] or ''
 local follows = ARGV[6] == last_digest or ARGV[6] == '*' or (last_seq > 0 and last_digest == '')
 if seq > last_seq + 1 or not follows then return {'GAP', last_seq} end
 
-local count, targets, shapes, firsts = read_messages(7)
+local hop = ARGV[7]
+local count, targets, shapes, firsts = read_messages(8)
 if not count then return targets end
+for _, shape in ipairs(hop ~= '' and shapes or {}) do
+  if shape.parts[3] ~= '_path' then return redis.error_reply('ERR a message has no path that could go on') end
+end
 local wanted = {}
 for _, target in ipairs(targets) do wanted[target] = (wanted[target] or 0) + 1 end
 for target, n in pairs(wanted) do
@@ -45,7 +50,7 @@ for target, n in pairs(wanted) do
 end
 
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then permit(marker) end
-for i = 1, count do add_message(KEYS[2 + 2 * targets[i]], shapes[i], firsts[i]) end
+for i = 1, count do add_message(KEYS[2 + 2 * targets[i]], shapes[i], firsts[i], hop) end
 for target, n in pairs(wanted) do
   redis.call('HINCRBY', KEYS[3 + 2 * target], 'from.' .. ARGV[4], n)
 end

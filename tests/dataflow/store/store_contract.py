@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, ServerFull, StreamFull, TargetBehind
-from dataflow.store.door import Appended, KeyReused, Record
+from dataflow.message import meta
+from dataflow.store.door import Alike, Appended, KeyReused, Outgoing, Record, Stamp
 from dataflow.store.hop import Dead, Drop, Entry, Hop, Out, Outcome, Park
 from dataflow.store.lane import Frozen, Lane, Lease, LeaseHeld, Refused, content, digest
 from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, Store, drifts, message, mid, mids
@@ -36,6 +37,28 @@ class DoorContract:
         store.door().append([message(1), message(2, OUT), message(3)])
         assert (mids(store, IN), mids(store, OUT)) == (["m1", "m3"], ["m2"])
         assert drifts(store) == []
+
+    def test_a_stamp_gives_ids_and_path_in_the_order_of_the_request(self, store: Store) -> None:
+        values = [b"1", b"x", b"2", b""]
+        store.door().append(Alike(IN, [b"n", b"text"], values), stamp=Stamp("first", "hub@5"))
+        bare = [Outgoing(IN, []), Outgoing(OUT, [b"n", b"3"]), Outgoing(IN, [b"m", b"4"])]
+        store.door().append(bare, stamp=Stamp("second", "hub@6"))
+        assert [fields for _, fields in store.fields(store.keys.stream(IN))] == [
+            [*meta("first-0", "hub@5"), b"n", b"1", b"text", b"x"],
+            [*meta("first-1", "hub@5"), b"n", b"2", b"text", b""],
+            meta("second-0", "hub@6"),
+            [*meta("second-2", "hub@6"), b"m", b"4"],
+        ]
+        ((_, fields),) = store.fields(store.keys.stream(OUT))
+        assert fields == [*meta("second-1", "hub@6"), b"n", b"3"]
+        assert drifts(store) == []
+
+    def test_messages_that_are_alike_are_stored_all_or_none(self, store: Store) -> None:
+        many = Alike(OUT, [b"n"], [b"%d" % n for n in range(31)])
+        with pytest.raises(StreamFull, match="0 of 30"):
+            store.door().append(many, stamp=Stamp("r", "hub@5"))
+        assert store.door().append(many._replace(values=many.values[1:]), stamp=Stamp("r", "hub@5")).count == 30
+        assert mids(store, OUT) == [f"r-{n}" for n in range(30)]
 
     def test_an_append_without_room_in_one_stream_stores_nothing(self, store: Store) -> None:
         put(store, *range(29), stream=OUT)
@@ -413,7 +436,7 @@ def freeze(lane: Lane, lease: Lease, count: int = 10) -> Frozen:
 def place(store: Store, lane: Lane, lease: Lease, frozen: Frozen) -> bool:
     """Send a batch to the target of the edge `copy`."""
     ids, rows = lane.reread(frozen)
-    messages = [(0, row) for row in rows]
+    messages = store.target().pack((0, row) for row in rows)
     return store.target().place(lease.lineage, lease.epoch, frozen.seq, frozen.digest, ids, messages)
 
 
@@ -433,6 +456,14 @@ class EdgeContract:
         assert lane.acquire("n1", LONG_MS, "other").seq == 1
         assert lane.state() == ("line", 1)
         assert drifts(store, SIDE) == []
+
+    @pytest.mark.parametrize(("before", "after"), [("hub@1", "hub@1>copy@7"), ("", "copy@7")])
+    def test_paths_go_on_with_a_hop(self, store: Store, before: str, after: str) -> None:
+        target = store.target()
+        rows = target.pack((0, [*meta(mid, before), b"n", b"1"]) for mid in ("m1", "m2"))
+        assert target.place("line", 1, 1, "digest", [b"1-1", b"1-2"], rows, hop="copy@7")
+        found = [fields for _, fields in store.fields(store.keys.stream(LAST))]
+        assert found == [[*meta(mid, after), b"n", b"1"] for mid in ("m1", "m2")]
 
     def test_what_was_frozen_is_what_the_next_runner_finds(self, store: Store) -> None:
         put(store, 1, 2, stream=SIDE)

@@ -47,7 +47,7 @@ class Ring:
 
     def place(self, writer: str, count: int, seq: int = 1) -> bool:
         """A batch of an edge into the stream in which the cycle begins."""
-        rows = [(0, message(n).fields) for n in range(count)]
+        rows = self.store.target(writer).pack((0, message(n).fields) for n in range(count))
         ids = [b"%d-1" % n for n in range(count)]
         return self.store.target(writer).place(f"of-{writer}", 1, seq, f"{writer}{seq}", ids, rows)
 

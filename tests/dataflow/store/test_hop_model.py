@@ -296,7 +296,7 @@ def carry(store: Store, edge: str) -> int:
         draft = Frozen(lease.seq + 1, digest(content(ids, rows), "{}"), ids[0], ids[-1], len(ids), "{}", 0)
         frozen = lane.freeze(lease, 600_000, lease.position, draft)
         if edge == "copy":
-            messages = [(0, row) for row in rows]
+            messages = store.target().pack((0, row) for row in rows)
             store.target().place(lease.lineage, lease.epoch, frozen.seq, frozen.digest, ids, messages)
         lane.settle(lease, 600_000, frozen, len(ids), [])
         moved += 1

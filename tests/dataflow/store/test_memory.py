@@ -102,7 +102,7 @@ def move(store: RealStore) -> None:
             frozen = freeze(lane, lease)
             if lane is copy:
                 ids, rows = lane.reread(frozen)
-                rows_to = [(0, row) for row in rows]
+                rows_to = store.target().pack((0, row) for row in rows)
                 store.target().place(lease.lineage, lease.epoch, frozen.seq, frozen.digest, ids, rows_to)
             lane.settle(lease, LONG_MS, frozen, frozen.count, [])
             lease = lane.acquire("n", LONG_MS, "")

@@ -22,10 +22,14 @@ def test_nothing_is_no_shape() -> None:
     assert packed([]) == [0]
 
 
-@pytest.mark.parametrize("fields", [[], [b"a"], [b"a", b"1", b"b"]])
+@pytest.mark.parametrize("fields", [[b"a"], [b"a", b"1", b"b"]])
 def test_what_is_no_pairs_is_refused(fields: list[bytes]) -> None:
     with pytest.raises(ValueError, match="no pairs"):
         packed([(0, fields)])
+
+
+def test_a_message_may_have_no_fields_but_those_that_the_script_adds() -> None:
+    assert packed([(0, []), (0, [])]) == [1, 0, 1, 1, 2]
 
 
 ROW = [b"_mid", b"m", b"a", b"1"]

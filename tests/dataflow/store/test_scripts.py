@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from dataflow.errors import DataflowError, NotDeclared
 from dataflow.store import declare
-from dataflow.store.door import Outgoing
+from dataflow.store.door import Outgoing, Stamp
 from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
 from dataflow.store.keys import Keys
 from dataflow.store.redis import call, connect
@@ -123,6 +123,30 @@ def test_append_takes_a_message_of_the_cap_and_refuses_one_more(store: RealStore
     before = everything(store)
     with pytest.raises(ResponseError, match="7002 arguments"):
         store.door().append([message(1), Outgoing(IN, large(ABOVE_CAP))])
+    assert everything(store) == before
+
+
+def test_a_message_without_fields_is_refused_unless_it_gets_some(store: RealStore) -> None:
+    before = everything(store)
+    with pytest.raises(ResponseError, match="0 arguments"):
+        store.door().append([message(1), Outgoing(IN, [])])
+    assert everything(store) == before
+
+
+def test_the_cap_counts_what_a_stamp_adds(store: RealStore) -> None:
+    stamp = Stamp("r", "hub@1")
+    store.door().append([Outgoing(IN, large(BELOW_CAP)[4:])], stamp=stamp)
+    before = everything(store)
+    with pytest.raises(ResponseError, match="7002 arguments"):
+        store.door().append([Outgoing(IN, []), Outgoing(IN, large(ABOVE_CAP)[4:])], stamp=stamp)
+    assert everything(store) == before
+
+
+def test_a_batch_without_paths_cannot_get_a_hop(store: RealStore) -> None:
+    target = store.target()
+    before = everything(store)
+    with pytest.raises(ResponseError, match="no path"):
+        target.place("line", 1, 1, "d", [b"1-1"], target.pack([(0, [b"_mid", b"m", b"n", b"1"])]), hop="copy@1")
     assert everything(store) == before
 
 
