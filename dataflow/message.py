@@ -18,7 +18,7 @@ message costs one look-up and one call per value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -145,21 +145,25 @@ class Codec:
         Raises:
             InvalidMessage: with every fault of every message, by position.
         """
-        found = self._columns(messages) if len(messages) > 1 else None
+        found = self.encode_alike(messages)
         if found is None:
             return self._encode_each(messages, lead)
         names, columns = found
         body = [part for pair in zip(map(repeat, names), columns, strict=True) for part in pair]
         return list(map(list, zip(*lead, *body, strict=False)))
 
-    def encode_alike(self, messages: Sequence[Any]) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
-        """Write many messages that have all the same names: (names, the values of the first, of the second ...).
+    def encode_alike(self, messages: Sequence[Any]) -> tuple[list[bytes], list[list[bytes]]] | None:
+        """Write many messages that have all the same names: (names, for each the values of all messages).
 
         None where they are to be written one by one: their names are not the same, one of them holds a null or is at
         fault, or there is just one.
         """
-        found = self._columns(messages) if len(messages) > 1 else None
-        return None if found is None else (found[0], list(chain.from_iterable(zip(*found[1], strict=True))))
+        if len(messages) == 1:
+            return None
+        try:
+            return self._columns(messages)
+        except _REFUSALS:
+            return None
 
     def faults(self, message: object, index: int) -> list[Fault]:
         """Everything that is wrong with a message; empty when `encode` takes it.
@@ -225,14 +229,8 @@ class Codec:
             list(map(dict, map(zip, repeat(wanted), zip(*found, strict=True)))) if found else [{} for _ in rows],
         )
 
-    def _columns(self, messages: Sequence[Any]) -> tuple[list[bytes], list[list[bytes]]] | None:
-        """Names and, for each, the values of all messages; None if one is not like the others or at fault."""
-        try:
-            return self._encode_columns(messages)
-        except _REFUSALS:
-            return None
-
-    def _encode_columns(self, messages: Sequence[Any]) -> tuple[list[bytes], list[list[bytes]]]:
+    def _columns(self, messages: Sequence[Any]) -> tuple[list[bytes], list[list[bytes]]]:
+        """The same; any message that is not like the others makes it raise."""
         (names,) = set(map(tuple, messages))
         if not names:
             raise ValueError("no columns")

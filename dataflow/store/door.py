@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dataflow.errors import DataflowError, NotDeclared, StreamFull, UserError
+from dataflow.message import MID
 from dataflow.store.keys import Keys
-from dataflow.store.packing import packed, packed_alike
+from dataflow.store.packing import packed, packed_columns
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 
@@ -25,28 +26,32 @@ class Outgoing(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """Messages on their way into one stream that have all the same names, at least one: the values of the first, of
-    the second ..."""
+    """Messages on their way into one stream that have all the same names, at least one: for each the values of all."""
 
     stream: str
     names: Sequence[bytes]
-    values: Sequence[bytes]
+    columns: Sequence[Sequence[bytes]]
 
 
 Outgoings = Sequence[Outgoing] | Alike
 
 
 class Stamp(NamedTuple):
-    """What the server puts first into all messages of one request: the ids `<request_id>-<0, 1 ...>`, and the path."""
+    """What all messages of one request begin with: the ids `<request_id>-<0, 1 ...>`, and the path."""
 
     request_id: str
     path: str
+
+    def mids(self, count: int) -> list[bytes]:
+        """The ids of so many messages."""
+        request = self.request_id.encode()
+        return [b"%b-%d" % (request, index) for index in range(count)]
 
 
 def per_stream(outgoing: Outgoings) -> Mapping[str, int]:
     """How many messages go to which stream."""
     if isinstance(outgoing, Alike):
-        return {outgoing.stream: len(outgoing.values) // len(outgoing.names)}
+        return {outgoing.stream: len(outgoing.columns[0])}
     return Counter(message.stream for message in outgoing)
 
 
@@ -108,12 +113,12 @@ class Door:
         keys = [self._keys.idempotency(record.key if record else "none")]
         for stream in map(self._keys.stream, names):
             keys += (stream.stream, stream.counts)
-        request, path = stamp or ("", "")
         if record is None:
-            head = (writer, "0", 0, "", request, count, path)
+            head = ["0", 0, "", "", count]
         else:
-            head = (writer, "1", record.ttl_s, record.body_digest, record.request_id, record.count, path)
-        answer = script("append").run(self._redis, keys, [*head, *_arguments(outgoing, names)])
+            head = ["1", record.ttl_s, record.body_digest, record.request_id, record.count]
+        args = [writer, *head, stamp.path if stamp else "", *_arguments(outgoing, names, stamp)]
+        answer = script("append").run(self._redis, keys, args)
         if answer[0] == b"OK":
             return Appended(record.request_id if record else "", count, repeated=False)
         if answer[0] == b"SEEN":
@@ -132,11 +137,18 @@ class Door:
         return Appended(request.decode(), int(count), repeated=True)
 
 
-def _arguments(outgoing: Outgoings, streams: Sequence[str]) -> list[Any]:
+def _arguments(outgoing: Outgoings, streams: Sequence[str], stamp: Stamp | None) -> list[Any]:
+    """The messages as the script takes them, with their ids; their path is put in there."""
     if isinstance(outgoing, Alike):
-        return packed_alike(0, outgoing.names, outgoing.values)
+        _, names, columns = outgoing
+        if stamp is None:
+            return packed_columns(0, names, columns)
+        return packed_columns(0, [MID, *names], [stamp.mids(len(columns[0])), *columns])
     numbers = {name: number for number, name in enumerate(streams)}
-    return packed([(numbers[message.stream], message.fields) for message in outgoing])
+    if stamp is None:
+        return packed([(numbers[name], fields) for name, fields in outgoing])
+    mids = stamp.mids(len(outgoing))
+    return packed([(numbers[name], [MID, mid, *fields]) for mid, (name, fields) in zip(mids, outgoing, strict=True)])
 
 
 def refusal(answer: list[Any], names: Sequence[str]) -> DataflowError:

@@ -20,9 +20,10 @@ def packed(messages: Iterable[tuple[int, Sequence[bytes]]]) -> list[Any]:
     return _packed_if_alike(pairs) or _packed_each(pairs)
 
 
-def packed_alike(target: int, names: Sequence[bytes], values: Sequence[bytes]) -> list[Any]:
-    """The same for messages of the same names to one target: the values of the first, of the second ..."""
-    return [1, len(names), *names, target + 1, 1, len(values) // len(names), *values]
+def packed_columns(target: int, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]) -> list[Any]:
+    """The same for messages of the same names to one target: for each name the values of all messages."""
+    rows = zip(*columns, strict=True)
+    return [1, len(names), *names, target + 1, 1, len(columns[0]), *chain.from_iterable(rows)]
 
 
 def _packed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
@@ -36,7 +37,7 @@ def _packed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[An
     parts = list(chain.from_iterable(rows))
     if parts[::2] != [*names] * len(rows):
         return []
-    return packed_alike(targets[0], names, parts[1::2])
+    return [1, len(names), *names, targets[0] + 1, 1, len(rows), *parts[1::2]]
 
 
 def _packed_each(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
@@ -49,7 +50,7 @@ def _packed_each(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
             last_target, last_names, count_at = target, names, len(runs) + 2
             runs += (target + 1, shapes.setdefault(tuple(names), len(shapes) + 1), 0)
         values = fields[1::2]
-        if len(values) != len(names):
+        if len(values) != len(names) or not values:
             raise ValueError(f"{len(fields)} parts are no pairs of name and value")
         runs[count_at] += 1
         runs += values

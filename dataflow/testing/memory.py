@@ -291,11 +291,9 @@ def _each(outgoing: Outgoings) -> Iterable[Outgoing]:
     """Messages one by one."""
     if not isinstance(outgoing, Alike):
         return outgoing
-    n, values = len(outgoing.names), outgoing.values
-    rows = (values[at : at + n] for at in range(0, len(values), n))
     return [
         Outgoing(outgoing.stream, [part for pair in zip(outgoing.names, row, strict=True) for part in pair])
-        for row in rows
+        for row in zip(*outgoing.columns, strict=True)
     ]
 
 

@@ -188,9 +188,9 @@ def test_many_messages_are_written_as_each_alone(case: tuple[dict[str, Field], l
         if alike is None:  # as one by one: nulls, no names, or a single message
             assert len(messages) == 1 or any(None in message.values() or not message for message in messages)
         else:
-            names, values = alike
+            names, columns = alike
             assert all(row[::2] == names for row in each)
-            assert list(values) == [value for row in each for value in row[1::2]]
+            assert list(map(list, zip(*columns, strict=True))) == [row[1::2] for row in each]
 
 
 @given(alike())

@@ -32,9 +32,9 @@ def test_messages_go_to_the_stream_that_accepts_them_in_order() -> None:
 def test_messages_that_are_alike_stay_together() -> None:
     messages = [message(7, flow=1), message(8, flow=2.5)]
     names = [name.encode() for name in messages[0]]
-    values = [b"r7", b"meter", b"score", b"7", b"1.0", b"r8", b"meter", b"score", b"8", b"2.5"]
-    assert ROUTER.route(messages) == Alike("meter.stream_in", names, values)
-    assert ROUTER.target("meter.stream_in").take(messages) == Alike("meter.stream_in", names, values)
+    columns = [[b"r7", b"r8"], [b"meter"] * 2, [b"score"] * 2, [b"7", b"8"], [b"1.0", b"2.5"]]
+    assert ROUTER.route(messages) == Alike("meter.stream_in", names, columns)
+    assert ROUTER.target("meter.stream_in").take(messages) == Alike("meter.stream_in", names, columns)
 
 
 def test_every_fault_of_every_message_is_named() -> None:

@@ -37,9 +37,16 @@ for i = 1, n_entries do
   end
   entries[i] = entry
 end
-local count, target_of, shape_of, first_of = read_messages(at)
-if not count then return target_of end
-if count ~= n_messages then return redis.error_reply('ERR ' .. count .. ' messages for ' .. n_messages) end
+local runs, wrong = read_messages(at)
+if not runs then return wrong end
+local run_of, first_of = {}, {}
+for _, run in ipairs(runs) do
+  for i = 0, run.n - 1 do
+    run_of[#run_of + 1] = run
+    first_of[#run_of] = run.first + i * run.shape.n
+  end
+end
+if #run_of ~= n_messages then return redis.error_reply('ERR ' .. #run_of .. ' messages for ' .. n_messages) end
 
 -- Which are ours? Entries mostly come in the order of the stream, so one question from the first to the last finds them.
 -- (XPENDING raises if the group is gone; XACK would say 0.)
@@ -64,7 +71,7 @@ if together and #lost > 0 then mine = {} end
 if #mine == 0 then return {'OK', 0, unpack(lost)} end
 
 -- Is there room, and is everything what it should be?
-local wrong = wrong_type('hash', groups, counts, tally, attempts) or wrong_type('zset', parked)
+wrong = wrong_type('hash', groups, counts, tally, attempts) or wrong_type('zset', parked)
 if wrong then return wrong end
 local wanted, n_dead = {}, 0
 for _, entry in ipairs(mine) do
@@ -74,7 +81,7 @@ for _, entry in ipairs(mine) do
   end
   if entry.kind == 'out' then
     for message = entry.from, entry.to do
-      local target = target_of[message]
+      local target = run_of[message].target
       wanted[target] = (wanted[target] or 0) + 1
     end
   elseif entry.kind == 'dead' then
@@ -111,7 +118,8 @@ for i, entry in ipairs(mine) do
   ids[i] = entry.id
   if entry.kind == 'out' then
     for message = entry.from, entry.to do
-      add_message(KEYS[7 + 2 * target_of[message]], shape_of[message], first_of[message])
+      local run = run_of[message]
+      add_messages(KEYS[7 + 2 * run.target], run.shape, first_of[message], 1)
     end
     n_out = n_out + entry.to - entry.from + 1
     n_handled = n_handled + 1

@@ -15,10 +15,9 @@ if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return {'FENCED'} end
 if state[3] ~= ARGV[4] then return {'MOVED'} end
 
 local edge = ARGV[6]
-local count, placed, shapes, firsts = read_messages(7)
-if not count then return placed end
-local number = {0, 0}
-for _, target in ipairs(placed) do number[target] = number[target] + 1 end
+local runs, wanted = read_messages(7)
+if not runs then return wanted end
+local number = {wanted[1] or 0, wanted[2] or 0}
 for target = 1, 2 do
   if number[target] > 0 then
     if not is_stream(targets[target]) then return {'WRONGTYPE', target} end
@@ -27,7 +26,7 @@ for target = 1, 2 do
   end
 end
 
-for i = 1, count do add_message(targets[placed[i]], shapes[i], firsts[i]) end
+for _, run in ipairs(runs) do add_messages(targets[run.target], run.shape, run.first, run.n) end
 for target = 1, 2 do
   if number[target] > 0 then redis.call('HINCRBY', books[target], 'from.' .. edge, number[target]) end
 end
@@ -35,6 +34,6 @@ if number[1] > 0 then redis.call('HINCRBY', KEYS[3], edge .. '.out', number[1]) 
 if number[2] > 0 then redis.call('HINCRBY', KEYS[3], edge .. '.dead', number[2]) end
 redis.call('HSET', lane, 'position', ARGV[5], 'until_ms', now_ms() + tonumber(ARGV[3]))
 redis.call('HINCRBY', lane, 'seq', 1)
-redis.call('HINCRBY', lane, 'frozen', count)
-redis.call('HINCRBY', lane, 'settled', count)
+redis.call('HINCRBY', lane, 'frozen', number[1] + number[2])
+redis.call('HINCRBY', lane, 'settled', number[1] + number[2])
 return {'OK'}

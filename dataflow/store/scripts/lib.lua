@@ -68,41 +68,45 @@ end
 
 -- The messages in ARGV from `at` to its end. First the shapes: their number, then per shape: number of names, name ...
 -- Then runs of messages that are alike: target number, shape number, number of messages, the values of each.
--- Gives the number of messages, and for each its target, its shape and where its values begin; or nil and an error reply.
--- The script will put `added` fields (default 0) in front of each: they are the first of `parts`.
-local function read_messages(at, added)
-  local shapes = {}
-  local before = 2 * (added or 0)
-  local n_shapes = tonumber(ARGV[at])
+-- Gives the runs, {target, shape, n, first} where `first` is the place of the first value, and the number of messages per
+-- target; or nil and an error reply.
+-- path: '' (or nil) if messages are complete; else what all of them get as their second field, `_path`.
+local function read_messages(at, path)
+  local shapes, n_shapes = {}, tonumber(ARGV[at])
+  local gap = (path or '') ~= '' and 2 or 0
   at = at + 1
   for number = 1, n_shapes do
-    local n, parts = tonumber(ARGV[at]), {}
-    local wrong = unfit(n and before + 2 * n)
+    local n = tonumber(ARGV[at])
+    local wrong = unfit(n and n > 0 and 2 * n + gap or 0)
     if wrong then return nil, wrong end
-    for i = 1, n do parts[before + 2 * i - 1] = ARGV[at + i] end
-    shapes[number] = {n = n, parts = parts, before = before}
+    local parts = {ARGV[at + 1]}
+    if gap > 0 then parts[3], parts[4] = '_path', path end
+    for i = 2, n do parts[2 * i - 1 + gap] = ARGV[at + i] end
+    shapes[number] = {n = n, parts = parts, gap = gap}
     at = at + 1 + n
   end
-  local count, targets, kinds, firsts = 0, {}, {}, {}
-  while at <= #ARGV do
+  local runs, wanted, last = {}, {}, #ARGV
+  while at <= last do
     local target, shape, n = tonumber(ARGV[at]), shapes[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
-    at = at + 3
-    for _ = 1, n do
-      count = count + 1
-      targets[count], kinds[count], firsts[count] = target, shape, at
-      at = at + shape.n
-    end
+    runs[#runs + 1] = {target = target, shape = shape, n = n, first = at + 3}
+    wanted[target] = (wanted[target] or 0) + n
+    at = at + 3 + n * shape.n
   end
-  if at ~= #ARGV + 1 then return nil, redis.error_reply('ERR the last message is not whole') end
-  return count, targets, kinds, firsts
+  if at ~= last + 1 then return nil, redis.error_reply('ERR the last message is not whole') end
+  return runs, wanted
 end
 
--- Append a message that read_messages has found. With a hop, its second field is its path, which goes on with that.
-local function add_message(stream, shape, first, hop)
-  local parts, before = shape.parts, shape.before
-  for i = 1, shape.n do parts[before + 2 * i] = ARGV[first + i - 1] end
-  if hop and hop ~= '' then parts[4] = parts[4] == '' and hop or parts[4] .. '>' .. hop end
-  redis.call('XADD', stream, '*', unpack(parts))
+-- Append n messages of a shape, whose values begin at `first`. With a hop, their second field is the path, which goes on
+-- with that.
+local function add_messages(stream, shape, first, n, hop)
+  local call, argv, parts, width, gap = redis.call, ARGV, shape.parts, shape.n, shape.gap
+  for _ = 1, n do
+    parts[2] = argv[first]
+    for i = 2, width do parts[2 * i + gap] = argv[first + i - 1] end
+    first = first + width
+    if hop then parts[4] = parts[4] == '' and hop or parts[4] .. '>' .. hop end
+    call('XADD', stream, '*', unpack(parts))
+  end
 end
 
 -- The fields of a message as a dead letter keeps them. Another program's entry may be too long for unpack: such a one

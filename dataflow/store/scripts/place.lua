@@ -32,14 +32,12 @@ local last_digest = known[3] or ''
 local follows = ARGV[6] == last_digest or ARGV[6] == '*' or (last_seq > 0 and last_digest == '')
 if seq > last_seq + 1 or not follows then return {'GAP', last_seq} end
 
-local hop = ARGV[7]
-local count, targets, shapes, firsts = read_messages(8)
-if not count then return targets end
-for _, shape in ipairs(hop ~= '' and shapes or {}) do
-  if shape.parts[3] ~= '_path' then return redis.error_reply('ERR a message has no path that could go on') end
+local hop = ARGV[7] ~= '' and ARGV[7]
+local runs, wanted = read_messages(8)
+if not runs then return wanted end
+for _, run in ipairs(runs) do
+  if hop and run.shape.parts[3] ~= '_path' then return redis.error_reply('ERR a message has no path that could go on') end
 end
-local wanted = {}
-for _, target in ipairs(targets) do wanted[target] = (wanted[target] or 0) + 1 end
 for target, n in pairs(wanted) do
   local stream, counts = KEYS[2 + 2 * target], KEYS[3 + 2 * target]
   if not is_stream(stream) then return {'WRONGTYPE', target} end
@@ -50,7 +48,7 @@ for target, n in pairs(wanted) do
 end
 
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then permit(marker) end
-for i = 1, count do add_message(KEYS[2 + 2 * targets[i]], shapes[i], firsts[i], hop) end
+for _, run in ipairs(runs) do add_messages(KEYS[2 + 2 * run.target], run.shape, run.first, run.n, hop) end
 for target, n in pairs(wanted) do
   redis.call('HINCRBY', KEYS[3 + 2 * target], 'from.' .. ARGV[4], n)
 end

@@ -39,8 +39,8 @@ class DoorContract:
         assert drifts(store) == []
 
     def test_a_stamp_gives_ids_and_path_in_the_order_of_the_request(self, store: Store) -> None:
-        values = [b"1", b"x", b"2", b""]
-        store.door().append(Alike(IN, [b"n", b"text"], values), stamp=Stamp("first", "hub@5"))
+        columns = [[b"1", b"2"], [b"x", b""]]
+        store.door().append(Alike(IN, [b"n", b"text"], columns), stamp=Stamp("first", "hub@5"))
         bare = [Outgoing(IN, []), Outgoing(OUT, [b"n", b"3"]), Outgoing(IN, [b"m", b"4"])]
         store.door().append(bare, stamp=Stamp("second", "hub@6"))
         assert [fields for _, fields in store.fields(store.keys.stream(IN))] == [
@@ -54,10 +54,10 @@ class DoorContract:
         assert drifts(store) == []
 
     def test_messages_that_are_alike_are_stored_all_or_none(self, store: Store) -> None:
-        many = Alike(OUT, [b"n"], [b"%d" % n for n in range(31)])
+        numbers, stamp = [b"%d" % n for n in range(31)], Stamp("r", "hub@5")
         with pytest.raises(StreamFull, match="0 of 30"):
-            store.door().append(many, stamp=Stamp("r", "hub@5"))
-        assert store.door().append(many._replace(values=many.values[1:]), stamp=Stamp("r", "hub@5")).count == 30
+            store.door().append(Alike(OUT, [b"n"], [numbers]), stamp=stamp)
+        assert store.door().append(Alike(OUT, [b"n"], [numbers[1:]]), stamp=stamp).count == 30
         assert mids(store, OUT) == [f"r-{n}" for n in range(30)]
 
     def test_an_append_without_room_in_one_stream_stores_nothing(self, store: Store) -> None:

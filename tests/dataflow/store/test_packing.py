@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.store.packing import _packed_each, packed
+from dataflow.store.packing import _packed_each, packed, packed_columns
 
 
 def test_names_stand_once_and_runs_are_counted() -> None:
@@ -22,14 +22,15 @@ def test_nothing_is_no_shape() -> None:
     assert packed([]) == [0]
 
 
-@pytest.mark.parametrize("fields", [[b"a"], [b"a", b"1", b"b"]])
+@pytest.mark.parametrize("fields", [[], [b"a"], [b"a", b"1", b"b"]])
 def test_what_is_no_pairs_is_refused(fields: list[bytes]) -> None:
     with pytest.raises(ValueError, match="no pairs"):
         packed([(0, fields)])
 
 
-def test_a_message_may_have_no_fields_but_those_that_the_script_adds() -> None:
-    assert packed([(0, []), (0, [])]) == [1, 0, 1, 1, 2]
+def test_columns_are_packed_as_the_messages_that_they_stand_for() -> None:
+    messages = [(1, [b"a", b"1", b"b", b"2"]), (1, [b"a", b"3", b"b", b"4"])]
+    assert packed_columns(1, [b"a", b"b"], [[b"1", b"3"], [b"2", b"4"]]) == packed(messages)
 
 
 ROW = [b"_mid", b"m", b"a", b"1"]

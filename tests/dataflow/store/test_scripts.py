@@ -126,13 +126,6 @@ def test_append_takes_a_message_of_the_cap_and_refuses_one_more(store: RealStore
     assert everything(store) == before
 
 
-def test_a_message_without_fields_is_refused_unless_it_gets_some(store: RealStore) -> None:
-    before = everything(store)
-    with pytest.raises(ResponseError, match="0 arguments"):
-        store.door().append([message(1), Outgoing(IN, [])])
-    assert everything(store) == before
-
-
 def test_the_cap_counts_what_a_stamp_adds(store: RealStore) -> None:
     stamp = Stamp("r", "hub@1")
     store.door().append([Outgoing(IN, large(BELOW_CAP)[4:])], stamp=stamp)
