@@ -104,12 +104,12 @@ ONE = Job(
     "hub, one message per request",
     (Contender("ours", ours(1)), Contender("bare view", floor("/one", 1))),
     (ratio("bare view", 0.9),),
-    messages=0.06,
+    messages=0.15,
 )
 MANY = Job(
     "hub_many",
     "hub, 1000 messages per request, validated against a schema",
     (Contender("ours", ours(1000)), Contender("bare view", floor("/many", 1000))),
     (ratio("bare view", 0.8),),
-    messages=3.0,
+    messages=6.0,
 )
