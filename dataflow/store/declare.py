@@ -74,8 +74,8 @@ def apply_all(
         clients: connection name -> its server, in the order in which they are to follow: the flow's home last.
 
     Raises FormatTooNew, EvictingServer, UserError, StillOnItsWay, NotDeclared (a name has another reader's messages),
-    Fenced: nothing was changed. NotDeclared (a key of ours holds something else), ServerAway, OutcomeUnknown: run it
-    again.
+    Fenced: nothing was changed, or another flow of this name was applied meanwhile and stands. NotDeclared (a key of
+    ours holds something else), ServerAway, OutcomeUnknown: run it again.
     """
     keys = Keys(flow.name)
     parts = {name: _streams_on(flow, name) for name in clients}
@@ -102,6 +102,7 @@ def apply_all(
 def _declared(flow: Flow, redis: Client, names: Sequence[str], handover: Handover, warnings: list[str]) -> Applied:
     """What is left to do on a server when its readers were handed over."""
     keys = Keys(flow.name)
+    handover.check_turn()
     mended = [found for name in names for found in declare(flow, redis, name, create=True)]
     held, dropped = _let_go(flow, redis, keys, names)
     kept = {Reader(reader.stream, reader.group) for reader in held}

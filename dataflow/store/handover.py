@@ -81,6 +81,12 @@ class Handover:
             if step.former != step.reader:
                 self._rename_alarms(step)
 
+    def check_turn(self) -> None:
+        """To be called before anything more is changed. Raises Fenced: this took too long, and someone else applied."""
+        self._take_turn()
+        if read_leads(self._redis, self._keys) != self._plan.leads:
+            raise Fenced("another process has applied another flow of this name meanwhile, and that one stands")
+
     def _run(self, *, carry_out: bool) -> None:
         keys, args = [self._keys.applying, self._keys.leads], [self._nonce, int(carry_out), len(self._plan.steps)]
         for step in self._plan.steps:

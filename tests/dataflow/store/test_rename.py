@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 from redis.exceptions import ResponseError
 
-from dataflow.errors import NotDeclared, UserError
+from dataflow.errors import Fenced, NotDeclared, UserError
 from dataflow.flow.load import loads
 from dataflow.store.declare import Applied, apply
+from dataflow.store.handover import Handover
 from dataflow.store.hop import Dead, Entry, Out, Park
 from dataflow.store.redis import call, connect
 from tests.dataflow.store.stores import FLOW, IN, OUT, TEXT, RealStore, drifts, message, mid
@@ -190,3 +191,24 @@ def test_who_applies_at_the_same_time_waits(store: RealStore) -> None:
     flow = FLOW if name == "one" else NAMED
     assert len(everything(replace(store, flow=flow), name)) == 30
     assert drifts(replace(store, flow=flow)) == []
+
+
+def test_who_was_stopped_for_longer_than_its_turn_changes_nothing_more(
+    store: RealStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had handed over; until it goes on, another flow file was applied, and that one stands."""
+    fill(store, 10)
+    carry_out = Handover.carry_out
+
+    def slowly(self: Handover) -> None:
+        carry_out(self)
+        monkeypatch.setattr(Handover, "carry_out", carry_out)
+        call(store.client, "DEL", store.keys.applying)  # as if its turn had run out
+        rename(store)
+
+    monkeypatch.setattr(Handover, "carry_out", slowly)
+    with pytest.raises(Fenced, match="another flow of this name"):
+        store.apply()
+    assert set(call(store.client, "HKEYS", store.keys.stream(IN).groups)) == {b"first", b"two"}
+    assert len(everything(replace(store, flow=NAMED), "first")) == 10
+    assert drifts(replace(store, flow=NAMED)) == []

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dataflow.web.patience import PatientWorker
+from dataflow.web.patience import PatientWorker, WholeAnswers
 
 
 @pytest.fixture
@@ -54,3 +54,28 @@ def test_it_lets_go_when_the_service_ends(worker: PatientWorker, ends: tuple[Sim
     client.send(b"GET")
     worker.alive = False
     assert not worker._goes_on(conn)
+
+
+def test_head_and_body_of_an_answer_leave_in_one_piece(ends: tuple[SimpleNamespace, socket.socket]) -> None:
+    conn, client = ends
+    answers = WholeAnswers(conn.sock)
+    answers.sendall(b"head ")
+    client.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.recv(100)
+    answers.sendall(b"body")
+    assert client.recv(100) == b"head body"
+    answers.sendall(b" more")
+    assert client.recv(100) == b" more"
+    answers.flush()
+    with pytest.raises(BlockingIOError):
+        client.recv(100)
+
+
+def test_an_answer_without_a_body_leaves_when_it_is_done(ends: tuple[SimpleNamespace, socket.socket]) -> None:
+    conn, client = ends
+    answers = WholeAnswers(conn.sock)
+    answers.sendall(b"head")
+    answers.flush()
+    assert client.recv(100) == b"head"
+    assert answers.fileno() == conn.sock.fileno()
