@@ -13,6 +13,7 @@
     |-- Fenced                 someone else owns this work now; nothing was written
     |-- NotDeclared            the flow was not applied to this Redis (or its state was deleted)
     |-- StillOnItsWay          an edge cannot be led elsewhere yet; nothing was changed
+    |-- HalfApplied            a flow was applied on some of its servers only
     |-- BatchConflict          the target already has another batch under this sequence number
     |-- TargetBehind           the target has lost batches that the source has settled
     `-- TargetRefused          the target answered with an error before anything was written
@@ -155,6 +156,26 @@ class StillOnItsWay(DataflowError):
             f"{edge!r} led to {former}, and {wish}; but {messages} messages are still on their way to the former: "
             f"nothing was changed. Run the flow with {edge!r} as it was until they have arrived (some seconds, if "
             f"nothing is wrong: see `dataflow status`), then apply again"
+        )
+
+
+class HalfApplied(DataflowError):
+    """A flow was applied on some of its servers when another refused. Nothing is lost; to apply it again goes on.
+
+    done: the connections where readers have been handed over. refused: where not.
+    """
+
+    exit_code = 9
+
+    def __init__(self, done: Sequence[str], refused: str, why: Exception) -> None:
+        self.done, self.refused, there = list(done), refused, ", ".join(done)
+        if isinstance(why, StillOnItsWay):
+            why_not = f"{why.messages} messages of {why.edge!r} were on their way again"
+        else:
+            why_not = str(why)
+        super().__init__(
+            f"readers were handed over on {there}, but not on {refused}: {why_not}. Nothing is lost; what has a new "
+            f"name on {there} stands still until the same flow file is applied again: do it now"
         )
 
 

@@ -34,7 +34,7 @@ class ProcessId:
         fields = _stat(pid)
         if fields is None or fields[0] in ("Z", "X"):
             return None
-        return cls(pid, f"{_boot()}/{fields[19]}")
+        return cls(pid, f"{boot()}/{fields[19]}")
 
     @classmethod
     def own(cls) -> Self:
@@ -95,7 +95,8 @@ def collect_seldom() -> None:
 
 
 @cache
-def _boot() -> str:
+def boot() -> str:
+    """The id that the kernel gave itself when this machine was started."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 

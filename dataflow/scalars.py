@@ -161,7 +161,7 @@ def _texts(column: Sequence[bytes]) -> list[str]:
 
 def _numbers(column: Sequence[bytes]) -> list[str]:
     texts = _texts(column)
-    if any("_" in text for text in texts):
+    if any("_" in text or not text.isascii() for text in texts):
         raise ValueError("not a number")
     return texts
 

@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from dataflow.errors import FormatTooNew, NotDeclared
+from dataflow.errors import DataflowError, Fenced, FormatTooNew, HalfApplied, NotDeclared
 from dataflow.flow.spec import Edge, Flow
 from dataflow.store.alarms import alarms, clear_alarm, raise_alarm
-from dataflow.store.handover import WAIT_S, Handover, wait_until_quiet
+from dataflow.store.handover import OVERTAKEN, WAIT_S, Handover, wait_until_quiet
 from dataflow.store.keys import FORMAT, Keys, StreamKeys
-from dataflow.store.leads import Reader, forget_lead, leads_on, read_leads
+from dataflow.store.leads import Reader, leads_on, read_leads
 from dataflow.store.memory import check_settings
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
@@ -74,8 +74,8 @@ def apply_all(
         clients: connection name -> its server, in the order in which they are to follow: the flow's home last.
 
     Raises FormatTooNew, EvictingServer, UserError, StillOnItsWay, NotDeclared (a name has another reader's messages),
-    Fenced: nothing was changed, or another flow of this name was applied meanwhile and stands. NotDeclared (a key of
-    ours holds something else), ServerAway, OutcomeUnknown: run it again.
+    Fenced: nothing was changed. HalfApplied, Fenced (another flow of this name was applied meanwhile, and stands),
+    NotDeclared (a key of ours holds something else), ServerAway, OutcomeUnknown: run it again.
     """
     keys = Keys(flow.name)
     parts = {name: _streams_on(flow, name) for name in clients}
@@ -91,8 +91,7 @@ def apply_all(
         wait_until_quiet(list(handovers.values()), wait_s)
         for one in handovers.values():
             one.check()
-        for one in handovers.values():
-            one.carry_out()
+        _carry_out(handovers)
         return {
             name: _declared(flow, client, parts[name], handovers[name], warnings[name])
             for name, client in clients.items()
@@ -101,23 +100,43 @@ def apply_all(
 
 def _declared(flow: Flow, redis: Client, names: Sequence[str], handover: Handover, warnings: list[str]) -> Applied:
     """What is left to do on a server when its readers were handed over."""
-    keys = Keys(flow.name)
-    handover.check_turn()
-    mended = [found for name in names for found in declare(flow, redis, name, create=True)]
-    held, dropped = _let_go(flow, redis, keys, names)
+    keys, turn = Keys(flow.name), handover.turn
+    mended = [found for name in names for found in declare(flow, redis, name, create=True, turn=turn)]
+    held, dropped = _let_go(flow, redis, keys, names, turn)
     kept = {Reader(reader.stream, reader.group) for reader in held}
-    for reader in read_leads(redis, keys).keys() - leads_on(flow, names).keys() - kept:
-        forget_lead(redis, keys, reader)
-    revision = script("applied").run(redis, [keys.applied], [FORMAT, flow.digest, int(time.time() * 1000)])
-    return Applied(revision, mended, held, dropped, handover.renamed, warnings)
+    gone = read_leads(redis, keys).keys() - leads_on(flow, names).keys() - kept
+    args = [FORMAT, flow.digest, int(time.time() * 1000), turn, *map(str, gone)]
+    answer = script("applied").run(redis, [keys.applied, keys.leads, keys.applying], args)
+    _refuse_overtaken(answer)
+    return Applied(int(answer[1]), mended, held, dropped, handover.renamed, warnings)
+
+
+def _carry_out(handovers: Mapping[_Connection, Handover]) -> None:
+    """Hand readers over on all servers, those first where it can still be refused."""
+    done: list[_Connection] = []
+    for name, one in sorted(handovers.items(), key=lambda item: not item[1].can_be_refused):
+        try:
+            one.carry_out()
+        except DataflowError as error:
+            if not done:
+                raise
+            raise HalfApplied([str(of) for of in done], str(name), error) from error
+        done.append(name)
+
+
+def _refuse_overtaken(answer: Sequence[Any]) -> None:
+    if answer[0] == b"FENCED":
+        raise Fenced(f"{OVERTAKEN}, and that flow stands")
 
 
 def _streams_on(flow: Flow, connection: str | None) -> list[str]:
     return [stream.name for stream in flow.streams.values() if connection in (None, stream.on)]
 
 
-def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tuple[str, str]]:
+def declare(flow: Flow, redis: Client, stream: str, *, create: bool, turn: str = "") -> list[tuple[str, str]]:
     """Declare one stream with its readers; with create=False only make lost groups again.
+
+    Raises Fenced when it is not the turn of who applies the flow (`turn`, "" for one who does not).
 
     Returns (stream, group) for every group that had been lost; each raises an alarm, which goes when the flow is
     applied again and nothing is lost.
@@ -128,8 +147,9 @@ def declare(flow: Flow, redis: Client, stream: str, *, create: bool) -> list[tup
         args = [arg for group in groups for arg in (group, _join(flow, group))]
         main = at == keys.stream(stream)
         around = _cycle(flow, keys, stream) if main else _NO_CYCLE
-        names = [at.stream, at.groups, at.counts, at.cycle, *([keys.joins(stream)] if main else [])]
-        answer = script("declare").run(redis, names, [max_len, int(create), *around, *args])
+        names = [at.stream, at.groups, at.counts, at.cycle, keys.applying, *([keys.joins(stream)] if main else [])]
+        answer = script("declare").run(redis, names, [max_len, int(create), *around, turn, *args])
+        _refuse_overtaken(answer)
         if answer[0] != b"OK":
             raise NotDeclared(f"the key {at.stream!r} holds something that is not a stream; rename or delete it first")
         mended += [(stream, name.decode()) for name in answer[1:]]
@@ -187,13 +207,13 @@ def _join(flow: Flow, group: str) -> str:
     return reader.join if isinstance(reader, Edge) else "start"
 
 
-def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str]) -> tuple[list[Held], list[str]]:
+def _let_go(flow: Flow, redis: Client, keys: Keys, names: Sequence[str], turn: str) -> tuple[list[Held], list[str]]:
     held, dropped = [], []
     for stream in declared_streams(redis, keys):
         wanted = flow.readers(stream) if stream in names else ()
         for group in _groups(redis, keys.stream(stream)):
             if group not in wanted:
-                waiting = undeclare(redis, keys, stream, group)
+                waiting = undeclare(redis, keys, stream, group, turn=turn)
                 if waiting:
                     held.append(Held(stream, group, waiting))
                 else:
@@ -210,15 +230,19 @@ def _forget_alarms(redis: Client, keys: Keys, stream: str, group: str) -> None:
             clear_alarm(redis, keys, alarm.kind, alarm.subject)
 
 
-def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bool = False) -> int:
-    """Forget a reader. Returns how many messages wait for it: if any, nothing was changed unless `release` is set."""
+def undeclare(redis: Client, keys: Keys, stream: str, group: str, *, release: bool = False, turn: str = "") -> int:
+    """Forget a reader. Returns how many messages wait for it: if any, nothing was changed unless `release` is set.
+
+    Raises Fenced when it is not the turn of who applies the flow (`turn`, "" for one who does not).
+    """
     at, retry = keys.stream(stream), keys.retry(stream, group)
     names = [
         at.stream, at.groups, at.counts, retry.stream, keys.parked(stream, group), retry.groups, retry.counts,
         keys.attempts(stream, group), keys.edge(group), keys.edge(group, retry=True),
-        keys.settled(group), keys.settled(group, retry=True), keys.joins(stream),
+        keys.settled(group), keys.settled(group, retry=True), keys.joins(stream), keys.applying,
     ]  # fmt: skip
-    answer = script("undeclare").run(redis, names, [group, int(release), stream])
+    answer = script("undeclare").run(redis, names, [group, int(release), stream, turn])
+    _refuse_overtaken(answer)
     return 0 if answer[0] == b"OK" else int(answer[1])
 
 

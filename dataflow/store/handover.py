@@ -22,6 +22,7 @@ MARK_MS: Final = 5000
 """For so long after each look an edge begins nothing new: one who looks no more hinders nobody."""
 TURN_S: Final = 60.0
 """For so long others may not apply a flow, unless who does is done, or dead."""
+OVERTAKEN: Final = "another process applies a flow of this name, or has done so since this one began"
 
 
 class Handover:
@@ -59,6 +60,16 @@ class Handover:
             self._end_turn()
 
     @property
+    def turn(self) -> str:
+        """The nonce of who applies: scripts that get it change nothing once it is another's turn."""
+        return self._nonce
+
+    @property
+    def can_be_refused(self) -> bool:
+        """Whether it can be too early for something when it is carried out, though it was checked before."""
+        return any(step.quiet for step in self._plan.steps)
+
+    @property
     def renamed(self) -> dict[str, str]:
         """New name -> whose place it takes."""
         return {step.reader.name: step.former.name for step in self._plan.steps if step.former != step.reader}
@@ -81,12 +92,6 @@ class Handover:
             if step.former != step.reader:
                 self._rename_alarms(step)
 
-    def check_turn(self) -> None:
-        """To be called before anything more is changed. Raises Fenced: this took too long, and someone else applied."""
-        self._take_turn()
-        if read_leads(self._redis, self._keys) != self._plan.leads:
-            raise Fenced("another process has applied another flow of this name meanwhile, and that one stands")
-
     def _run(self, *, carry_out: bool) -> None:
         keys, args = [self._keys.applying, self._keys.leads], [self._nonce, int(carry_out), len(self._plan.steps)]
         for step in self._plan.steps:
@@ -100,7 +105,7 @@ class Handover:
 
     def _refusal(self, answer: Sequence[bytes | int]) -> Exception:
         if answer[0] == b"FENCED":
-            return Fenced("another process applies a flow of this name now; nothing was changed: apply again")
+            return Fenced(f"{OVERTAKEN}: apply again")
         step = self._plan.steps[int(answer[1]) - 1]
         if answer[0] == b"BUSY":
             return StillOnItsWay(step.former.name, step.before.place, step.wish, int(answer[2]))

@@ -91,11 +91,6 @@ def packed_leads(leads: Leads) -> list[str | bytes]:
     return [part for reader, lead in leads.items() for part in (str(reader), msgspec.json.encode(lead))]
 
 
-def forget_lead(redis: Client, keys: Keys, reader: Reader) -> None:
-    """The reader is gone for good. Raises ServerAway, OutcomeUnknown (harmless)."""
-    call(redis, "HDEL", keys.leads, str(reader))
-
-
 def related_names(leads: Iterable[tuple[Reader, Lead]]) -> dict[str, frozenset[str]]:
     """Name -> every name that has at some time stood for the same work as this one, itself included."""
     related: dict[str, frozenset[str]] = {}

@@ -13,6 +13,7 @@ from typing import IO
 import pytest
 
 from dataflow import holder
+from dataflow.process import boot
 from sync.run import GOOD
 from tests.sync.lab import STEPS, Lab, until
 
@@ -86,6 +87,14 @@ class TestHolder:
         command = [sys.executable, "-c", "from dataflow import holder; print(holder.new_nonce())"]
         told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert holder.is_dead(told.stdout.strip())
+
+    def test_one_of_another_machine_with_our_name_may_live(self) -> None:
+        """Its pids mean nothing here, and the first pid namespace has the same number everywhere."""
+        place, pid, started, random = holder.new_nonce().split("|")
+        other = [part.replace(boot(), "0f" * 16) for part in (place, "999999999", started, random)]
+        assert holder.is_dead("|".join([place, "999999999", started, random]))
+        assert not holder.is_dead("|".join(other))
+        assert pid != "999999999"
 
     @pytest.mark.parametrize("nonce", ["", "x", "elsewhere|1|boot/1|ab", "a|b|c|d", "a|1", "||||"])
     def test_what_we_cannot_know_counts_as_alive(self, nonce: str) -> None:

@@ -60,6 +60,11 @@ local function wrong_type(kind, ...)
   end
 end
 
+-- Whether another flow of this name is being applied, or was since `nonce` took its turn; '' for one who applies none.
+local function fenced(applying, nonce)
+  return nonce ~= '' and redis.call('HGET', applying, 'nonce') ~= nonce
+end
+
 -- An error reply if XADD could not take a message of so many arguments, else nil. Asked before the first write.
 local function unfit(n)
   if n and n >= 2 and n <= MAX_PARTS and n % 2 == 0 then return nil end

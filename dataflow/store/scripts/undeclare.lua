@@ -3,10 +3,12 @@
 --
 -- KEYS  1 stream  2 groups  3 counts  4 retry stream  5 parked  6 retry groups  7 retry counts  8 attempts
 --       9 lane  10 retry lane (of the edge of that name; forgotten too if they are lanes on this stream)
---       11, 12 what is settled and not confirmed of either  13 joins
+--       11, 12 what is settled and not confirmed of either  13 joins  14 who applies
 -- ARGV  1 group  2 '1' to drop what waits (the caller has asked for it)  3 name of the stream in the flow
--- Gives {'OK', messages dropped} | {'WAITING', messages}
+--       4 nonce of who applies, '' for one who does not
+-- Gives {'OK', messages dropped} | {'WAITING', messages} | {'FENCED'} (someone else applies)
 local stream, groups, counts, group = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+if fenced(KEYS[14], ARGV[4]) then return {'FENCED'} end
 local info = groups_of(stream)[group]
 local wrong = wrong_type('hash', groups, counts, KEYS[9], KEYS[10], KEYS[13])
 if wrong then return wrong end

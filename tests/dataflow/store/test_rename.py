@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from dataflow.errors import Fenced, NotDeclared, UserError
 from dataflow.flow.load import loads
-from dataflow.store.declare import Applied, apply
+from dataflow.store.declare import Applied, apply, declare, undeclare
 from dataflow.store.handover import Handover
 from dataflow.store.hop import Dead, Entry, Out, Park
 from dataflow.store.redis import call, connect
@@ -207,8 +207,17 @@ def test_who_was_stopped_for_longer_than_its_turn_changes_nothing_more(
         rename(store)
 
     monkeypatch.setattr(Handover, "carry_out", slowly)
-    with pytest.raises(Fenced, match="another flow of this name"):
+    with pytest.raises(Fenced, match="and that flow stands"):
         store.apply()
     assert set(call(store.client, "HKEYS", store.keys.stream(IN).groups)) == {b"first", b"two"}
     assert len(everything(replace(store, flow=NAMED), "first")) == 10
     assert drifts(replace(store, flow=NAMED)) == []
+
+
+def test_what_belongs_to_another_turn_changes_nothing(store: RealStore) -> None:
+    before = call(store.client, "HGETALL", store.keys.stream(IN).groups)
+    with pytest.raises(Fenced):
+        declare(NAMED, store.client, IN, create=True, turn="of somebody")
+    with pytest.raises(Fenced):
+        undeclare(store.client, store.keys, IN, "one", release=True, turn="of somebody")
+    assert call(store.client, "HGETALL", store.keys.stream(IN).groups) == before
