@@ -25,6 +25,8 @@ NEARLY_FULL: Final = 0.9
 LOOPBACK: Final = ("127.", "localhost", "::1")
 
 _PROBE: Final = Path(__file__).with_name("probe.lua").read_text(encoding="utf-8")
+_MAY_ASK: Final = "return redis.acl_check_cmd == nil or redis.acl_check_cmd('CONFIG', 'GET', ARGV[1])"
+"""Whether this user may read a setting. A server before 7 cannot tell; one that can writes no refusal down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,12 @@ def _append_only(subject: str, facts: RedisFacts) -> Finding:
         return Finding(subject, "wrong", "aof", text, _set("appendfsync", "everysec"))
     if facts.appendfsync == "always":
         return Finding(subject, "ok", "aof", "append-only file, written through at every command")
-    told = (
-        "written through every second; power loss can cost that second" if facts.appendfsync else "appendfsync unknown"
+    if not facts.appendfsync:
+        text = "append-only file, appendfsync unknown: this user may not ask for it"
+        return Finding(subject, "note", "aof", text, "see that redis.conf says `appendfsync everysec` or `always`")
+    return Finding(
+        subject, "ok", "aof", "append-only file, written through every second; power loss can cost that second"
     )
-    return Finding(subject, "ok", "aof", f"append-only file, {told}")
 
 
 def _writing(subject: str, info: Mapping[str, str]) -> Iterator[Finding]:
@@ -194,6 +198,8 @@ def _info(client: Client) -> dict[str, str]:
 def _setting(client: Client, name: str) -> str:
     """A setting; "" where it may not be asked, as with many who run Redis for others."""
     try:
+        if not call(client, "EVAL", _MAY_ASK, 0, name):
+            return ""
         answer = call(client, "CONFIG", "GET", name)
     except ResponseError:
         return ""

@@ -65,6 +65,7 @@ def test_each_fault_is_told(info: dict[str, str], code: str, level: str) -> None
 
 def test_faults_that_are_not_in_info() -> None:
     assert _judged(appendfsync="no")["aof"] == "wrong"
+    assert _judged(appendfsync="")["aof"] == "note"
     assert _judged(refused=("XADD: NOPERM",))["rights"] == "wrong"
     assert _judged(open=True)["password"] == "wrong"
     assert _judged(open=True, host="127.0.0.1")["password"] == "note"
@@ -95,8 +96,24 @@ def test_what_it_says_to_change_makes_it_well(bad: RedisServer) -> None:
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("appendonly", "yes")
     client.close()
-    levels = _levels(examine("main", bad.url, "f"))
+    levels = _levels(examine("main", asker(bad), "f"))
     assert (levels["eviction"], levels["aof"]) == ("ok", "ok")
+
+
+@pytest.mark.integration
+def test_appendfsync_is_judged_where_it_may_be_asked_for(bad: RedisServer) -> None:
+    with bad.client() as client:
+        client.config_set("appendonly", "yes")
+        client.config_set("appendfsync", "no")
+    (aof,) = [finding for finding in examine("main", asker(bad), "f") if finding.code == "aof"]
+    assert aof.level == "wrong" and "appendfsync everysec" in aof.remedy
+
+
+def asker(server: RedisServer) -> str:
+    """The address of a user of this server who may ask for settings, which the operator that is shipped may not."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "asker", "on", ">any", "~*", "+@all")
+    return server.url.replace("redis://", "redis://asker:any@")
 
 
 def test_it_tries_every_command_that_the_scripts_call() -> None:
@@ -123,7 +140,7 @@ def test_what_a_user_may_not_do_is_named(own_redis: RedisServer) -> None:
     (rights,) = [finding for finding in found if finding.code == "rights"]
     assert rights.level == "wrong" and "XADD" in rights.text and "HSET" in rights.text and "XGROUP" not in rights.text
     (aof,) = [finding for finding in found if finding.code == "aof"]
-    assert aof.level == "ok" and "appendfsync unknown" in aof.text
+    assert aof.level == "note" and "appendfsync unknown" in aof.text
 
 
 @pytest.mark.integration
