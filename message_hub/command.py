@@ -30,7 +30,7 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
     After SIGTERM requests in hand are answered; after Ctrl-C they are not, and their senders send them again.
     """
     from dataflow.store.memory import check_at_start
-    from dataflow.web.server import Server
+    from dataflow.web.server import Server, place
     from message_hub.host import Host
     from message_hub.net import Net
 
@@ -44,7 +44,7 @@ def hub(flow: Path, host: str | None, port: int | None, workers: int, threads: i
     host = host or declared.hub_host
     required = keys_required(declared, host, settings, insecure=insecure)
     hosts = hosts_of(settings, insecure=insecure)
-    bind = f"{host}:{port or _port(declared)}"
+    bind = place(host, port or _port(declared))
 
     def start() -> Host:
         return Host(path, bind, settings, keys_required=required, hosts=hosts)

@@ -26,7 +26,7 @@ def scheduler(flow: Path, host: str | None, port: int | None, threads: int, inse
     """
     from dataflow.flow.load import load
     from dataflow.settings import read_settings
-    from dataflow.web.server import Server
+    from dataflow.web.server import Server, place
     from scheduler.addresses import addresses
     from scheduler.host import Host
 
@@ -38,7 +38,7 @@ def scheduler(flow: Path, host: str | None, port: int | None, threads: int, inse
     host = host or declared.scheduler.host
     required = keys_required(declared, host, settings, insecure=insecure)
     hosts = hosts_of(settings, insecure=insecure)
-    bind = f"{host}:{port or declared.scheduler.port}"
+    bind = place(host, port or declared.scheduler.port)
 
     def start() -> Host:
         return Host.started(path, keys_required=required, hosts=hosts)

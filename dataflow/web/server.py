@@ -22,6 +22,11 @@ GRACE_S: Final = 20
 KEEPALIVE_S: Final = 30
 
 
+def place(host: str, port: int) -> str:
+    """host:port, an IPv6 address in the brackets that tell its colons from the port's. Pure."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
 class Service(Protocol):
     """What one process serves, and all that this takes: connections, threads."""
 
@@ -41,7 +46,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     Args:
         name: of the processes, `dataflow-<name>`.
-        bind: host:port.
+        bind: host:port, as `place` writes it.
         start: called in each process, after the last fork; what it raises ends the server.
         processes, threads: how many requests can be in hand: processes x threads.
         grace_s: how long requests in hand may take after SIGTERM.

@@ -30,7 +30,7 @@ def sync_api(flow: Path, host: str | None, port: int | None, workers: int, threa
     from dataflow.connections import resolve
     from dataflow.flow.load import load
     from dataflow.settings import read_settings
-    from dataflow.web.server import Server
+    from dataflow.web.server import Server, place
     from sync.api.host import Host
 
     path = flow.resolve()
@@ -41,7 +41,7 @@ def sync_api(flow: Path, host: str | None, port: int | None, workers: int, threa
     host = host or declared.sync.host
     required = keys_required(declared, host, settings, insecure=insecure)
     hosts = hosts_of(settings, insecure=insecure)
-    bind = f"{host}:{port or urlsplit(resolved.sync_url).port or declared.sync.port}"
+    bind = place(host, port or urlsplit(resolved.sync_url).port or declared.sync.port)
     waiters = max(1, threads // 2)  # may wait for results; the other threads always answer at once
 
     def start() -> Host:
