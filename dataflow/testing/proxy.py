@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import selectors
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
@@ -25,6 +27,15 @@ FAULTS: tuple[Fault, ...] = ("cut-before", "cut-inside", "cut-after", "swallow",
 _SLOW_BYTES = 2048
 _SLOW_S = 0.01
 _CONNECT_S = 5.0
+_QUIET_S = 0.3
+"""When a client has sent nothing for so long, it waits for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    fault: Fault
+    within: bytes
+    follow_up: bool
 
 
 class Proxy:
@@ -40,7 +51,7 @@ class Proxy:
         self._server = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
-        self._armed: tuple[Fault, bytes] | None = None
+        self._armed: _Aim | None = None
         self._released = threading.Event()
         self._struck = threading.Event()
 
@@ -55,12 +66,17 @@ class Proxy:
         """Whether the fault that was armed last has happened."""
         return self._struck.is_set()
 
-    def arm(self, fault: Fault, within: bytes) -> None:
-        """Let a fault happen to the next request that holds these bytes. One that was armed before is forgotten."""
+    def arm(self, fault: Fault, within: bytes, *, follow_up: bool = False) -> None:
+        """Let a fault happen to the next request that holds these bytes. One that was armed before is forgotten.
+
+        Args:
+            follow_up: not to that request, but to all that its client sends when the server has answered it, such as
+                the rows of an INSERT.
+        """
         with self._lock:
             self._struck.clear()
             self._released.clear()
-            self._armed = (fault, within)
+            self._armed = _Aim(fault, within, follow_up)
 
     def release(self) -> None:
         """End a stall."""
@@ -97,24 +113,32 @@ class Proxy:
         with selectors.DefaultSelector() as ready:
             ready.register(client, selectors.EVENT_READ, server)
             ready.register(server, selectors.EVENT_READ, client)
+            aim: _Aim | None = None
+            answered = False
             while True:
                 for key, _ in ready.select():
                     from_client = key.fileobj is client
                     data = (client if from_client else server).recv(1 << 16)
                     if not data:
                         return
-                    fault = self._take(data) if from_client else None
-                    if fault is None:
+                    if from_client and aim is None:
+                        aim, answered = self._take(data), False
+                    elif not from_client:
+                        answered = True
+                    if not from_client or aim is None or (aim.follow_up and not answered):
                         key.data.sendall(data)
-                    elif not self._do(fault, client, server, data):
+                        continue
+                    whole = data + _rest(client) if aim.follow_up else data
+                    if not self._do(aim.fault, client, server, whole):
                         return
+                    aim = None
 
-    def _take(self, data: bytes) -> Fault | None:
+    def _take(self, data: bytes) -> _Aim | None:
         with self._lock:
-            if self._armed is None or self._armed[1] not in data:
+            if self._armed is None or self._armed.within not in data:
                 return None
-            (fault, _), self._armed = self._armed, None
-            return fault
+            aim, self._armed = self._armed, None
+            return aim
 
     def _do(self, fault: Fault, client: socket.socket, server: socket.socket, data: bytes) -> bool:
         """Let it happen. Whether the connection lives on."""
@@ -129,6 +153,14 @@ class Proxy:
         if fault == "stall":
             self._released.wait()
         return fault == "slow"
+
+
+def _rest(client: socket.socket) -> bytes:
+    """Everything that a client sends until it waits for an answer."""
+    data = b""
+    while select.select([client], [], [], _QUIET_S)[0] and (more := client.recv(1 << 16)):
+        data += more
+    return data
 
 
 def _trickle(to: socket.socket, data: bytes) -> None:

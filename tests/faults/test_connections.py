@@ -34,12 +34,14 @@ def test_a_connection_to_redis_breaks(step: str, fault: Fault, rig: Rig) -> None
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_connection_to_clickhouse_breaks(fault: Fault, rig: Rig) -> None:
-    _break(rig, rig.clickhouse_proxy, fault, b"INSERT INTO")
+@pytest.mark.parametrize("part", ["statement", "rows"])
+def test_a_connection_to_clickhouse_breaks(part: str, fault: Fault, rig: Rig) -> None:
+    """The server asks for the rows when it has the statement. Once it has them too, they are stored."""
+    _break(rig, rig.clickhouse_proxy, fault, b"INSERT INTO", follow_up=part == "rows")
 
 
-def _break(rig: Rig, proxy: Proxy, fault: Fault, within: bytes) -> None:
-    proxy.arm(fault, within)
+def _break(rig: Rig, proxy: Proxy, fault: Fault, within: bytes, *, follow_up: bool = False) -> None:
+    proxy.arm(fault, within, follow_up=follow_up)
     with rig.stalled(proxy):
         rig.send()
         rig.until(f"the {fault} has happened", lambda: proxy.struck)

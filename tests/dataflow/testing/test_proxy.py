@@ -66,6 +66,15 @@ def test_slowly_everything_arrives(client: Client, proxy: Proxy) -> None:
     assert proxy.struck and call(client, "GET", "n") == value
 
 
+def test_what_follows_an_answered_request(client: Client, proxy: Proxy) -> None:
+    proxy.arm("swallow", b"INCR", follow_up=True)
+    assert call(client, "INCR", "n") == 1
+    assert not proxy.struck
+    with pytest.raises(OutcomeUnknown):
+        call(client, "INCRBY", "n", 10)
+    assert proxy.struck and call(client, "GET", "n") == b"11"
+
+
 def test_a_server_that_is_away_breaks_the_connection() -> None:
     with (
         Proxy("127.0.0.1", free_port()) as proxy,
