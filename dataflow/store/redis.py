@@ -114,7 +114,7 @@ def send(client: Client, *args: Any, tail: Tail = NOTHING) -> Callable[[], Any]:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
     try:
         with _told_apart(client, link):
-            link.send_packed_command(_buffers(args, tail))  # type: ignore[no-untyped-call]
+            link.send_packed_command([_packed(args, tail)])  # type: ignore[no-untyped-call]
     except BaseException:
         pool.release(link)
         raise
@@ -129,11 +129,11 @@ def send(client: Client, *args: Any, tail: Tail = NOTHING) -> Callable[[], Any]:
     return reply
 
 
-def _buffers(args: tuple[Any, ...], tail: Tail) -> list[bytes]:
+def _packed(args: tuple[Any, ...], tail: Tail) -> bytes:
     """A command as it goes over the wire: the number of its arguments, then each with its length."""
     if not tail.number:
-        return [pack_command(args)]
-    return [b"*%d\r\n" % (len(args) + tail.number) + _without_count(pack_command(args)), tail.data]
+        return bytes(pack_command(args))
+    return b"".join((b"*%d\r\n" % (len(args) + tail.number), _without_count(pack_command(args)), tail.data))
 
 
 def _without_count(command: bytes) -> bytes:

@@ -1,9 +1,10 @@
 """A gunicorn worker that waits a moment for the next request, and not for ever for the rest of one.
 
-gunicorn's threads read a request with no limit of time: as many clients as there are threads, each gone in the middle
-of a request, would stop a service for good. Here a client that sends nothing for `IDLE_S`, or needs more than
-`REQUEST_S` for one request, is taken for one that has hung up. A request that broke off is refused by its view, and
-nothing of it is stored.
+gunicorn's threads read a request and send its answer with no limit of time, and wait five seconds for the first byte of
+a new connection: as many clients as there are threads, each gone in the middle, would stop a service for good. Here a
+thread takes a connection when a request has come on it. A client that sends or takes nothing for `IDLE_S`, is slower
+than `LEAST_RATE`, or needs more than `REQUEST_S` for one request, is taken for one that has hung up. A request that
+broke off is refused by its view, and nothing of it is stored.
 
 gunicorn hands a connection that is kept back to its main thread after each request, to be given to a thread when the
 next one comes: some wake-ups of threads for each, which cost as much as a view. Clients that send much send the next
@@ -13,20 +14,46 @@ And it sends the head of an answer and its body apart: two packets, for which mo
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
+import struct
 import time
 from typing import Any, Final
 
 from gunicorn.http.unreader import SocketUnreader
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 IDLE_S: Final = 10.0
-"""How long a request may stand still on its way."""
+"""How long a request, or its answer, may stand still on its way."""
+LEAST_RATE: Final = 1024
+"""So many bytes a second either has to come on by, after `IDLE_S` to begin with."""
 REQUEST_S: Final = 120.0
 """How long it may be on its way, head and body."""
 STAY_S: Final = 0.002
 """How long a thread waits for the next request of its connection."""
+
+
+class Progress:
+    """How long something on its way through a connection may go on, by how much of it has come so far."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._bytes = 0
+        self._ended = False
+
+    def add(self, count: int) -> None:
+        """So many more bytes have come."""
+        self._bytes += count
+
+    def end(self) -> None:
+        """It has stood still for too long."""
+        self._ended = True
+
+    def left_s(self) -> float:
+        """Seconds; 0 or less when the other side counts as gone."""
+        allowed_s = min(REQUEST_S, IDLE_S + self._bytes / LEAST_RATE)
+        return 0.0 if self._ended else self._begun + allowed_s - time.monotonic()
 
 
 class PatientUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
@@ -34,30 +61,34 @@ class PatientUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no 
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self._until = 0.0
-        self.begin()
+        self._progress = Progress()
 
     def begin(self) -> None:
         """A request begins."""
-        self._until = time.monotonic() + REQUEST_S
+        self._progress = Progress()
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next bytes; none at the end."""
-        left_s = min(IDLE_S, self._until - time.monotonic())
+        left_s = min(IDLE_S, self._progress.left_s())
         if left_s <= 0:
             return b""
         self.sock.settimeout(left_s)
         try:
-            return bytes(super().chunk(size_hint))
+            data = bytes(super().chunk(size_hint))
         except TimeoutError:
-            self._until = 0.0
+            self._progress.end()
             return b""
         finally:
             self.sock.settimeout(None)
+        self._progress.add(len(data))
+        return data
 
 
 class WholeAnswers:
-    """A connection during one request: what is sent first, the head of the answer, goes out with what follows."""
+    """A connection during one request: what is sent first, the head of the answer, goes out with what follows.
+
+    Raises ConnectionResetError where the client does not take it.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -71,14 +102,26 @@ class WholeAnswers:
         if self._head is None:
             self._head = data
         else:
-            self._sock.sendall(self._head + data)
+            self._send(self._head + data)
             self._head = b""
 
     def flush(self) -> None:
         """Send what is kept: an answer has no body."""
         if self._head:
-            self._sock.sendall(self._head)
+            self._send(self._head)
             self._head = b""
+
+    def _send(self, data: bytes) -> None:
+        progress, sent = Progress(), 0
+        while sent < len(data):
+            try:
+                count = self._sock.send(memoryview(data)[sent:]) if progress.left_s() > 0 else 0
+            except BlockingIOError:  # SO_SNDTIMEO
+                count = 0
+            if not count:
+                raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer")
+            sent += count
+            progress.add(count)
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -91,6 +134,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         """
         if conn.initialized:
             conn.parser.unreader.begin()
+        elif not conn.data_ready and not conn.wait_for_data(STAY_S):
+            return _DEFER  # to the main thread, which watches it until a request comes
         else:
             conn.init = _patiently(conn, conn.init)
         kept = super().handle(conn)
@@ -123,6 +168,7 @@ def _patiently(conn: Any, init: Any) -> Any:
     def begin() -> None:
         if not conn.initialized:
             init()
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(IDLE_S), 0))
             conn.parser.unreader = PatientUnreader(conn.sock)
 
     return begin

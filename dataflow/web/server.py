@@ -68,6 +68,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "post_worker_init": lambda worker: end_with_parent(),
             "worker_exit": lambda server, worker: self._leave(),
             "control_socket_disable": True,
+            "forwarder_headers": "",  # else a client on this machine says by SCRIPT_NAME where our addresses begin
             "graceful_timeout": grace_s,
             "keepalive": KEEPALIVE_S,
             "logger_class": _Log,

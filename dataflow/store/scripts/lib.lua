@@ -62,7 +62,7 @@ end
 
 -- Whether another flow of this name is being applied, or was since `nonce` took its turn; '' for one who applies none.
 local function fenced(applying, nonce)
-  return nonce ~= '' and redis.call('HGET', applying, 'nonce') ~= nonce
+  return (nonce or '') ~= '' and redis.call('HGET', applying, 'nonce') ~= nonce
 end
 
 -- An error reply if XADD could not take a message of so many arguments, else nil. Asked before the first write.

@@ -9,8 +9,8 @@ import pytest
 
 from dataflow.store.lane import CONFIRM_MS, Confirmed, Frozen, Lane, Lease
 from dataflow.store.redis import connect
-from tests.dataflow.store.store_contract import LONG_MS, freeze, place
-from tests.dataflow.store.stores import SIDE, RealStore, mids, put
+from tests.dataflow.store.store_contract import LONG_MS, freeze, place, put
+from tests.dataflow.store.stores import SIDE, RealStore, mids
 
 pytestmark = pytest.mark.integration
 WAIT_MS = 400

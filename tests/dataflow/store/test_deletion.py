@@ -8,7 +8,7 @@ import pytest
 
 from dataflow.store.door import Door, Outgoing
 from dataflow.store.hop import Drop, Hop
-from dataflow.store.keys import Keys
+from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.redis import Client, call, connect
 from dataflow.store.script import script
 
@@ -41,14 +41,15 @@ def test_memory_returns_when_both_readers_have_finished(both_redis_url: str) -> 
 
 
 def _declare(redis: Client, *groups: str) -> None:
-    main = KEYS.stream(STREAM)
-    joins = [part for group in groups for part in (group, "start")]
-    script("declare").run(redis, [main.stream, main.groups, main.counts, main.cycle], [MESSAGES, 1, "", "", 0, *joins])
+    _declare_stream(redis, KEYS.stream(STREAM), *groups)
     for group in groups:
-        retry = KEYS.retry(STREAM, group)
-        script("declare").run(
-            redis, [retry.stream, retry.groups, retry.counts, retry.cycle], [MESSAGES, 1, "", "", 0, group, "start"]
-        )
+        _declare_stream(redis, KEYS.retry(STREAM, group), group)
+
+
+def _declare_stream(redis: Client, at: StreamKeys, *groups: str) -> None:
+    joins = [part for group in groups for part in (group, "start")]
+    keys = [at.stream, at.groups, at.counts, at.cycle, KEYS.applying]
+    script("declare").run(redis, keys, [MESSAGES, 1, "", "", 0, "", *joins])
 
 
 def _fill_and_drain(redis: Client) -> None:

@@ -52,4 +52,4 @@ def test_refused_later_it_is_said_where_it_was_done() -> None:
         carry_out(Server(order, "near", can_be_refused=True), Server(order, "far", can_be_refused=True, refuses=BUSY))
     assert (caught.value.done, caught.value.refused) == (["near"], "far")
     assert "handed over on near, but not on far: 7 messages of 'move' were on their way again" in str(caught.value)
-    assert "apply" in str(caught.value) and "nothing was changed" not in str(caught.value)
+    assert "applied again" in str(caught.value) and "nothing was changed" not in str(caught.value)

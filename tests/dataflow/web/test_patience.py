@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -10,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dataflow.web.patience import PatientWorker, WholeAnswers
+from dataflow.web import patience
+from dataflow.web.patience import IDLE_S, LEAST_RATE, REQUEST_S, PatientWorker, Progress, WholeAnswers
 
 
 @pytest.fixture
@@ -79,3 +81,26 @@ def test_an_answer_without_a_body_leaves_when_it_is_done(ends: tuple[SimpleNames
     answers.flush()
     assert client.recv(100) == b"head"
     assert answers.fileno() == conn.sock.fileno()
+
+
+def test_a_client_that_does_not_take_its_answer_counts_as_gone(ends: tuple[SimpleNamespace, socket.socket]) -> None:
+    conn, _ = ends
+    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 100_000))
+    answers = WholeAnswers(conn.sock)
+    answers.sendall(b"head")
+    with pytest.raises(ConnectionResetError, match="does not take"):
+        answers.sendall(b"x" * 10_000_000)
+
+
+def test_what_comes_on_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(patience.time, "monotonic", lambda: now[0])
+    progress = Progress()
+    now[0] = IDLE_S
+    assert progress.left_s() == 0.0
+    progress.add(5 * LEAST_RATE)
+    assert progress.left_s() == 5.0
+    progress.add(10_000 * LEAST_RATE)
+    assert progress.left_s() == REQUEST_S - IDLE_S
+    progress.end()
+    assert progress.left_s() == 0.0
