@@ -40,6 +40,8 @@ NO_FURTHER_RUN: Final = "its schedule has no further run"
 """Why a task that has run its course is init."""
 SHOWN: Final = 3
 """Of how many tasks that cannot be followed `trouble` tells."""
+WHY_CHARACTERS: Final = 300
+"""How much it tells of each."""
 CLOCK_STEP_S: Final = 2.0
 """The clock was set if it went so much more, or less, than time did between two turns."""
 
@@ -344,6 +346,10 @@ class Loop:
 
 def _told_of_some(hindered: Mapping[str, str]) -> str:
     """Which tasks cannot be followed, and why; of many, the first few. "" for none."""
-    some = [f"task {pid}: {why}" for pid, why in sorted(hindered.items())[:SHOWN]]
+    some = [f"task {pid}: {_cut(why)}" for pid, why in sorted(hindered.items())[:SHOWN]]
     more = len(hindered) - len(some)
     return "; ".join([*some, *([f"and {more} more, see `dataflow task ls`"] if more else [])])
+
+
+def _cut(why: str) -> str:
+    return why if len(why) <= WHY_CHARACTERS else f"{why[: WHY_CHARACTERS - 3]}..."
