@@ -14,16 +14,18 @@ Any form may name its `timezone`. Fields with the value None count as absent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from dataflow.errors import UserError
-from dataflow.masking import masked
+from dataflow.masking import mask_urls, masked
 
 CRON_FIELDS: Final = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 INTERVAL_FIELDS: Final = ("weeks", "days", "hours", "minutes", "seconds")
 BOUNDS: Final = ("start_date", "end_date")
+LAST_YEAR: Final = 9998
+"""In which a task may begin at the latest: no time after 9999 can be written, in any zone."""
 
 
 class BadSchedule(UserError):
@@ -50,7 +52,7 @@ def zone(name: str) -> tzinfo:
 
 
 def trigger(schedule: Mapping[str, Any], home: str = "", start: str | None = None, end: str | None = None) -> Trigger:
-    """The trigger of a schedule. Reads no clock, except for an interval without start, which begins now.
+    """The trigger of a schedule. Reads the clock: the next two times are tried, an interval without start begins now.
 
     Args:
         schedule: one of the three forms.
@@ -66,21 +68,42 @@ def trigger(schedule: Mapping[str, Any], home: str = "", start: str | None = Non
     if len(forms) > 1 or (forms and others):
         raise BadSchedule(f"{forms[0]} stands beside {', '.join([*forms[1:], *others])}: a schedule has one form")
     try:
-        if not forms:
-            return _cron(given, home, bounds)
-        inner = _inner(forms[0], given)
-        return _interval(inner, home, bounds) if forms[0] == "interval" else _date(inner, home)
+        made = _made(forms[0] if forms else "cron", given, home, bounds)
+        _try_out(made)
+        return made
     except BadSchedule:
         raise
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise BadSchedule(f"the schedule {masked(given)} cannot be used: {error}") from None
+
+
+def _made(form: str, given: Mapping[str, Any], home: str, bounds: Mapping[str, Any]) -> Trigger:
+    if form == "cron":
+        return _cron(given, home, bounds)
+    inner = _inner(form, given)
+    return _interval(inner, home, bounds) if form == "interval" else _date(inner, home)
+
+
+def _try_out(made: Trigger) -> None:
+    """Look for its next two times: a clock that cannot be reckoned with shows here, and not when the task is due.
+
+    Raises BadSchedule, and what the trigger raises.
+    """
+    first = made.get_next_fire_time(None, datetime.now(UTC))
+    if first is None:
+        return
+    if first.year > LAST_YEAR:
+        raise BadSchedule(
+            f"it is due in the year {first.year} first; {LAST_YEAR} is the last that can be reckoned with"
+        )
+    made.get_next_fire_time(first, first)
 
 
 def _inner(form: str, given: Mapping[str, Any]) -> dict[str, Any]:
     inner = given[form]
     fields = {"run_date": inner} if form == "date" and not isinstance(inner, Mapping) else inner
     if not isinstance(fields, Mapping):
-        raise BadSchedule(f"{form} must be a mapping, not {masked(inner)!r}")
+        raise BadSchedule(f"{form} must be a mapping, not {type(inner).__name__}")
     beside = {"timezone": given["timezone"]} if "timezone" in given else {}
     return {**beside, **{name: value for name, value in fields.items() if value is not None}}
 
@@ -92,7 +115,8 @@ def _cron(given: Mapping[str, Any], home: str, bounds: Mapping[str, Any]) -> Tri
     if not any(name in given for name in CRON_FIELDS):
         raise BadSchedule("it names none of " + ", ".join(CRON_FIELDS))
     fields = {name: str(given[name]) for name in CRON_FIELDS if name in given}
-    made: Trigger = CronTrigger(**fields, **_bounds(given, bounds), timezone=_zone(given, home))
+    where = _zone(given, home)
+    made: Trigger = CronTrigger(**fields, **_bounds(given, bounds, where), timezone=where)
     return made
 
 
@@ -103,7 +127,8 @@ def _interval(given: Mapping[str, Any], home: str, bounds: Mapping[str, Any]) ->
     lengths = {name: int(given[name]) for name in INTERVAL_FIELDS if name in given}
     if not any(lengths.values()) or min(lengths.values()) < 0:
         raise BadSchedule("an interval needs a length of at least a second")
-    made: Trigger = IntervalTrigger(**lengths, **_bounds(given, bounds), timezone=_zone(given, home))
+    where = _zone(given, home)
+    made: Trigger = IntervalTrigger(**lengths, **_bounds(given, bounds, where), timezone=where)
     return made
 
 
@@ -113,14 +138,29 @@ def _date(given: Mapping[str, Any], home: str) -> Trigger:
     _check(given, ("run_date",), "date")
     if "run_date" not in given:
         raise BadSchedule("a date needs run_date")
-    made: Trigger = DateTrigger(run_date=str(given["run_date"]), timezone=_zone(given, home))
+    where = _zone(given, home)
+    made: Trigger = DateTrigger(run_date=_moment("run_date", given["run_date"], where), timezone=where)
     return made
 
 
-def _bounds(given: Mapping[str, Any], bounds: Mapping[str, Any]) -> dict[str, str | None]:
+def _bounds(given: Mapping[str, Any], bounds: Mapping[str, Any], where: tzinfo) -> dict[str, datetime | None]:
     """The schedule's own bounds, else those beside it."""
     found = {name: given.get(name, bounds[name]) for name in BOUNDS}
-    return {name: None if value is None else str(value) for name, value in found.items()}
+    return {name: None if value is None else _moment(name, value, where) for name, value in found.items()}
+
+
+def _moment(name: str, value: object, where: tzinfo) -> datetime:
+    """A date and time of a schedule, in its zone. Raises BadSchedule, which names it."""
+    from apscheduler.util import convert_to_datetime
+
+    shown = mask_urls(repr(str(value)))
+    try:
+        found: datetime = convert_to_datetime(str(value), where, name)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadSchedule(f"{name} {shown} cannot be used: {error}") from None
+    if found.year > LAST_YEAR and name != "end_date":
+        raise BadSchedule(f"{name} {shown} cannot be used: {LAST_YEAR} is the last year in which a task may begin")
+    return found
 
 
 def _zone(given: Mapping[str, Any], home: str) -> tzinfo:
@@ -131,3 +171,6 @@ def _check(given: Mapping[str, Any], known: tuple[str, ...], form: str) -> None:
     strange = [name for name in given if name not in (*known, "timezone")]
     if strange:
         raise BadSchedule(f"{', '.join(map(str, strange))} is no field of a {form} schedule; known: {', '.join(known)}")
+    for name, value in given.items():
+        if isinstance(value, Mapping | list | tuple):
+            raise BadSchedule(f"{name} must be text or a number, not {type(value).__name__}")

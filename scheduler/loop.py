@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
@@ -38,6 +38,10 @@ log = logging.getLogger("dataflow.scheduler")
 LOOK_EVERY_S: Final = 2.0
 NO_FURTHER_RUN: Final = "its schedule has no further run"
 """Why a task that has run its course is init."""
+SHOWN: Final = 3
+"""Of how many tasks that cannot be followed `trouble` tells."""
+WHY_CHARACTERS: Final = 300
+"""How much it tells of each."""
 CLOCK_STEP_S: Final = 2.0
 """The clock was set if it went so much more, or less, than time did between two turns."""
 
@@ -74,6 +78,7 @@ class Loop:
         self._board = Board(self._fire)
         self._known: dict[str, Task] | None = None
         self._states: dict[str, State] = {}
+        self._hindered: dict[str, str] = {}
         self._declared = False
         self._turns = threading.RLock()
         self._extra = ThreadPoolExecutor(4, thread_name_prefix="asked")
@@ -93,8 +98,8 @@ class Loop:
 
     @property
     def trouble(self) -> str:
-        """Why the documents cannot be reached; "" if they can."""
-        return self._reach.trouble
+        """Why the documents cannot be reached, or which tasks cannot be followed and why; "" if all is well."""
+        return self._reach.trouble or _told_of_some(dict(self._hindered))
 
     def start(self) -> None:
         """Begin to keep time; `turn` does the rest."""
@@ -120,7 +125,7 @@ class Loop:
             self._try(self.runs.rebase)
             self._try(self._declare)
             for task in list((self._known or {}).values()):
-                self._settle(task)
+                self._settle_alone(task)
             self._forget_gone()
             self._try(self._collect)
             self._try(self._run_asked)
@@ -185,7 +190,7 @@ class Loop:
     def _stand_by(self) -> None:
         """Schedule nothing, but know the tasks, so as to take over even if MongoDB is away then."""
         self._board.keep_only(set())
-        self._states = {}
+        self._states, self._hindered = {}, {}
         self._declared = False
         self.runs.forget()
         self._look()
@@ -215,12 +220,23 @@ class Loop:
 
     def _declare(self) -> None:
         """Bring the flow's own schedules into the documents, once per term and per change of the flow."""
-        if not self._declared and not self.trouble:
+        if not self._declared and not self._reach.trouble:
             declare(self._flow.current, self._tasks, self.runs, self.now_text())
             self._declared = True
             self._look()
 
     # -- states
+
+    def _settle_alone(self, task: Task) -> None:
+        """Settle one task. Whatever its document does to us, it does to this task alone: the turn goes on."""
+        try:
+            self._settle(task)
+        except Exception as error:
+            why = mask_urls(f"an error that nobody expected, look at its document: {type(error).__name__}: {error}")
+            if self._hindered.get(task.pid) != why:
+                log.exception("task %s: an error that nobody expected", task.pid)
+            self._hindered[task.pid] = why
+            self.runs.change(task.pid, lambda record: replace(record, why=why))
 
     def _settle(self, task: Task) -> None:
         """Bring one task to the state that it should have, and write down which it has."""
@@ -235,10 +251,14 @@ class Loop:
             self._changes.note(task.task_id, before, state, task.wish, why)
         for rival in task.rivals:
             self._tell(rival, "init")
+        if hindrance and hindrance != NO_FURTHER_RUN:
+            self._hindered[task.pid] = why
+        else:
+            self._hindered.pop(task.pid, None)
 
     def _tell(self, task: Task, state: State) -> None:
         """Write into a document what its task is."""
-        if task.said != state and not self.trouble:
+        if task.said != state and not self._reach.trouble:
             self._try(lambda: self._tasks.set(task.key, running_status=state, update_time=self.now_text()))
 
     def _note(self, task: Task, state: State, why: str) -> None:
@@ -252,22 +272,26 @@ class Loop:
         """Put a task on the board. Returns the state that it is in now, and what hinders another one."""
         if state == "init":
             return self._board.move(task.pid, "init"), ""
-        on_board = self._board.timing(task.pid)
         try:
-            self._jobs.find(task.job_name).check(task.arguments)
-            if on_board == task.timing:
-                return self._board.move(task.pid, state), ""
-            trigger = task.trigger(self._flow.current.scheduler.timezone)
+            return self._timed(task, state)
         except UserError as error:
-            if on_board is None:
-                return "init", str(error)
-            return self._board.move(task.pid, state), f"it goes on as before: {error}"
+            why = str(error)
+        if self._board.timing(task.pid) is None:
+            return "init", why
+        return self._board.move(task.pid, state), f"it goes on as before: {why}"
+
+    def _timed(self, task: Task, state: State) -> tuple[State, str]:
+        """Put a task on the board that is to be running or paused. Raises UserError, and the board is as before."""
+        self._jobs.find(task.job_name).check(task.arguments)
+        if self._board.timing(task.pid) == task.timing:
+            return self._board.move(task.pid, state), ""
+        trigger = task.trigger(self._flow.current.scheduler.timezone)
         due = trigger.get_next_fire_time(None, datetime.fromtimestamp(self._clock(), UTC))
         due_ms = None if due is None else round(due.timestamp() * 1000)
         taken_over = task.pid not in self._states and state_of(task.said) == state == "running"
         first = rules.first_tick(self.runs.of(task.pid), due_ms, self.runs.now_ms(), taken_over=taken_over)
         if first is None:
-            return self._board.move(task.pid, "init"), "its schedule has no further run"
+            return self._board.move(task.pid, "init"), NO_FURTHER_RUN
         self._board.put(task.pid, trigger, task.timing, state, first)
         return state, ""
 
@@ -275,6 +299,8 @@ class Loop:
         """Take tasks off the board whose document is gone."""
         known = set(self._known or {})
         self._board.keep_only(known)
+        for pid in self._hindered.keys() - known:
+            del self._hindered[pid]
         for pid in self._states.keys() - known:
             state = self._states.pop(pid)
             if state != "init":
@@ -295,7 +321,7 @@ class Loop:
 
     def _run_asked(self) -> None:
         """Begin the runs that someone asks for, whatever state their tasks are in."""
-        for pid, asked in ({} if self.trouble else self._tasks.asked()).items():
+        for pid, asked in ({} if self._reach.trouble else self._tasks.asked()).items():
             task, record = (self._known or {}).get(pid), self.runs.of(pid)
             if task is not None and record.under_way:
                 continue
@@ -316,3 +342,14 @@ class Loop:
         except DataflowError as error:
             self._reach.say("turn", str(error))
             return None
+
+
+def _told_of_some(hindered: Mapping[str, str]) -> str:
+    """Which tasks cannot be followed, and why; of many, the first few. "" for none."""
+    some = [f"task {pid}: {_cut(why)}" for pid, why in sorted(hindered.items())[:SHOWN]]
+    more = len(hindered) - len(some)
+    return "; ".join([*some, *([f"and {more} more, see `dataflow task ls`"] if more else [])])
+
+
+def _cut(why: str) -> str:
+    return why if len(why) <= WHY_CHARACTERS else f"{why[: WHY_CHARACTERS - 3]}..."

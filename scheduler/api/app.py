@@ -18,7 +18,7 @@ from dataflow.web.answer import Refusal, accepted
 from dataflow.web.app import make_app
 from dataflow.web.body import json_object
 from scheduler.api.acts import Acts
-from scheduler.api.body import document_of, task_id_of
+from scheduler.api.body import document_of, shown, task_id_of
 from scheduler.api.registering import register
 from scheduler.jobs.kinds import Jobs
 from scheduler.loop import Loop
@@ -67,7 +67,7 @@ class Views:
     def add_task_type(self) -> Response:
         """Give a name to an installed function."""
         body = json_object()
-        note(str(body.get("func_name")), function=str(body.get("function")))
+        note(_noted(body.get("func_name")), function=_noted(body.get("function")))
         return accepted(register(body, self._jobs, self._tasks))
 
     def livez(self) -> Response:
@@ -128,6 +128,10 @@ def create_app(loop: Loop, tasks: Tasks, jobs: Jobs, flow: Callable[[], Flow], g
         name = view.__name__
         app.add_url_rule(f"/{name}/", name, view, methods=[method])
     return app
+
+
+def _noted(value: object) -> str:
+    return value if isinstance(value, str) else shown(value)
 
 
 def _routes(views: Views) -> list[tuple[str, RouteCallable]]:

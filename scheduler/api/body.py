@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dataflow.faults import show
+from dataflow.faults import kind, show
 from dataflow.masking import is_secret_name
 from dataflow.schedule import BOUNDS, CRON_FIELDS, INTERVAL_FIELDS
 from dataflow.web.answer import Refusal
@@ -26,16 +26,24 @@ def task_id_of(body: Mapping[str, Any]) -> str:
     """The task that a request is about."""
     found = body.get("task_id")
     if not isinstance(found, str) or not 0 < len(found) <= MAX_ID or not found.isprintable():
-        raise Refusal(422, f"task_id must be text of 1 to {MAX_ID} characters, not {found!r}")
+        raise Refusal(422, f"task_id must be text of 1 to {MAX_ID} characters, not {shown(found)}")
     return found
+
+
+def shown(value: object) -> str:
+    """A value of a body in a sentence. One that holds others is told by its kind: it may be nested too deep."""
+    return kind(value) if isinstance(value, dict | list) else show(repr(value))
 
 
 def document_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a TaskTable document that a request to publish stands for. Null counts as absent."""
     given = {name: value for name, value in body.items() if value is not None}
+    for name, value in given.items():
+        if name != "task_kwargs" and isinstance(value, dict | list):
+            raise Refusal(422, f"{show(name)} must be text or a number, not {kind(value)}")
     form = given.get("task_type", "cron")
     if not isinstance(form, str) or form not in _FORMS:
-        raise Refusal(422, f"task_type must be one of {', '.join(_FORMS)}, not {form!r}")
+        raise Refusal(422, f"task_type must be one of {', '.join(_FORMS)}, not {shown(form)}")
     strange = [name for name in given if name not in (*_COMMON, *_FORMS[form])]
     if strange:
         raise Refusal(422, f"a task of type {form} has no field {', '.join(strange)}")

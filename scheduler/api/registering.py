@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dataflow.web.answer import Refusal
+from scheduler.api.body import shown
 from scheduler.jobs.kind import BadJob
 from scheduler.jobs.kinds import Jobs
 from scheduler.tasks import Tasks
@@ -23,7 +24,7 @@ def register(body: Mapping[str, Any], jobs: Jobs, tasks: Tasks) -> dict[str, str
     if "func_body" in body:
         raise Refusal(422, _no_source(name, jobs), how=HOW)
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 200 or ":" in name:
-        raise Refusal(422, f"func_name must be a name without a colon, not {name!r}", how=HOW)
+        raise Refusal(422, f"func_name must be a name without a colon, not {shown(name)}", how=HOW)
     if jobs.is_fixed(name):
         raise Refusal(409, f"the job {name!r} is built in")
     if not isinstance(function, str):

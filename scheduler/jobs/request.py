@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from queue import Empty, Queue
 from typing import Any, Final
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_to_bytes, urlsplit, urlunsplit
 
 from dataflow.access.own import key_headers, own_key
 from dataflow.masking import MASK, mask_url, mask_urls
@@ -41,16 +41,19 @@ ANSWER_BYTES: Final = 65_536
 SHOWN: Final = 500
 """Characters of an answer that the history keeps."""
 
-_CLOUDS: Final = frozenset(
-    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+_CLOUDS: Final = tuple(
+    map(ipaddress.ip_network, ("fd00:ec2::/32", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
 )
 """Where clouds answer that is not link-local: AWS and Google over IPv6, Alibaba, Azure, Oracle."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_LOCAL_LAYOUTS: Final = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+"""Which bytes of an address hold the one of IPv4, for a prefix of 48, 56, 64 and 96 bits: byte 8 is left out."""
 _TRANSLATED: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")
 _ISATAP: Final = 0x0000_5EFE
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 _BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PACKED: Final = 3
 """How often a path may be packed (%252e for %2e for .) before it is refused unread."""
 
@@ -195,6 +198,10 @@ def _url(text: object, allow: Sequence[str]) -> SplitResult:
         raise BadJob(f"write the host in ASCII (xn--...), not as in {_without_user(repr(text))}")
     if url.scheme not in _PORTS or not url.hostname or "@" in url.netloc or not str(text).isprintable():
         raise BadJob(f"url must be http:// or https:// with a host and no password, not {_without_user(repr(text))}")
+    if not _is_text(url.path):
+        raise BadJob(
+            f"the path of {mask_url(str(text))} packs a control character, or bytes that are not UTF-8; leave them out"
+        )
     if " " in str(text) or not is_allowed(url, allow):
         known = ", ".join(allow) or "nothing"
         raise BadJob(
@@ -213,7 +220,22 @@ def _covers(allowed: SplitResult, url: SplitResult) -> bool:
         return one.scheme, one.hostname, one.port or _PORTS[one.scheme]
 
     below = allowed.path.rstrip("/") + "/"
-    return place(allowed) == place(url) and not _climbs(url.path) and (url.path.rstrip("/") + "/").startswith(below)
+    readable = _is_text(url.path) and not _climbs(url.path)
+    return place(allowed) == place(url) and readable and (url.path.rstrip("/") + "/").startswith(below)
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path is UTF-8 without control characters, however often it is packed: what is not, each server reads in
+    a way of its own (the bytes C0 AE are a dot to some, and a text ends at a zero byte).
+    """
+    for _ in range(_PACKED):
+        try:
+            path = unquote_to_bytes(path).decode()
+        except UnicodeError:
+            return False
+        if _CONTROL.search(path):
+            return False
+    return True
 
 
 def _climbs(path: str) -> bool:
@@ -314,7 +336,7 @@ def _looked_up(request: Request, deadline: float) -> list[str]:
 def hands_out_secrets(address: str) -> bool:
     """Whether an address is link-local, or one where a cloud tells its machines secrets, however written. Pure."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    return any(one.is_link_local or one in _CLOUDS for one in (found, *_inside(found)))
+    return any(one.is_link_local or any(one in net for net in _CLOUDS) for one in (found, *_inside(found)))
 
 
 def _inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
@@ -323,7 +345,9 @@ def _inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipad
         return []
     last = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    holders = (_NAT64, _LOCAL_NAT64, _TRANSLATED, _COMPATIBLE)
+    if address in _LOCAL_NAT64:
+        found += [ipaddress.IPv4Address(bytes(address.packed[n] for n in layout)) for layout in _LOCAL_LAYOUTS]
+    holders = (_NAT64, _TRANSLATED, _COMPATIBLE)
     isatap = (int(address) >> 32) & 0xFCFF_FFFF == _ISATAP
     found += [last] if isatap or any(address in one for one in holders) else []
     return [one for one in found if one is not None]

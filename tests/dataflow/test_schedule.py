@@ -13,6 +13,14 @@ from dataflow.schedule import BadSchedule, trigger, zone
 BERLIN = {"timezone": "Europe/Berlin"}
 
 
+def nested(deep: int) -> list[Any]:
+    """A list in a list in a list."""
+    found: list[Any] = []
+    for _ in range(deep):
+        found = [found]
+    return found
+
+
 def due(schedule: Mapping[str, Any], now: str, n: int, **bounds: str) -> list[str]:
     """The first `n` times, in the schedule's zone."""
     made, at, before, found = trigger(schedule, "UTC", **bounds), datetime.fromisoformat(now), None, []
@@ -98,7 +106,12 @@ def test_a_zone_is_the_schedules_own_or_that_of_the_place() -> None:
         ({"second": 61}, "61"),
         ({"second": "*/0"}, "cannot be used"),
         ({"hour": "x"}, "'x'"),
-        ({"second": [1]}, "1"),
+        ({"second": [1]}, "second must be text or a number, not list"),
+        ({"second": nested(5_000)}, "second must be text or a number"),
+        ({"second": 5, "timezone": nested(5_000)}, "timezone must be text or a number"),
+        ({"interval": {"seconds": nested(5_000)}}, "seconds must be text or a number"),
+        ({"interval": nested(5_000)}, "interval must be a mapping, not list"),
+        ({"date": nested(5_000)}, "run_date must be text or a number"),
         ({"second": 5, "interval": {"seconds": 5}}, "beside second"),
         ({"interval": {"seconds": 5}, "date": "2026-01-01"}, "beside date"),
         ({"interval": {}}, "length"),
@@ -110,6 +123,14 @@ def test_a_zone_is_the_schedules_own_or_that_of_the_place() -> None:
         ({"date": "tomorrow"}, "cannot be used"),
         ({"date": {}}, "run_date"),
         ({"second": 5, "start_date": "soon"}, "cannot be used"),
+        ({"second": 5, "end_date": "soon"}, "end_date 'soon' cannot be used"),
+        ({"second": "*/5", "start_date": "9999-12-31 23:59:59"}, "start_date '9999-12-31 23:59:59' cannot be used"),
+        ({"interval": {"seconds": 5, "start_date": "9999-12-31 23:59:59"}}, "start_date '9999-12-31 23:59:59'"),
+        ({"interval": {"weeks": 420_000, "start_date": "2020-01-01 00:00:00"}}, "cannot be used"),
+        ({"interval": {"weeks": 420_000, "start_date": "2040-01-01 00:00:00"}}, "cannot be used"),
+        ({"date": "9999-12-31 23:59:59.999999"}, "run_date '9999-12-31 23:59:59.999999' cannot be used"),
+        ({"date": "9999-01-01 00:00:00"}, "run_date '9999-01-01 00:00:00' cannot be used"),
+        ({"year": 9999, "month": 12, "day": 31, "hour": 23, "minute": 59, "second": 59}, "the year 9999"),
         ({"second": 5, "timezone": "Mars/Base"}, "Mars/Base"),
         ({"second": 5, "timezone": "../etc/passwd"}, "passwd"),
         ({"second": 5, "timezone": "Europe"}, "Europe"),
@@ -119,6 +140,12 @@ def test_what_cannot_be_followed_is_refused_with_a_reason(schedule: dict[str, An
     with pytest.raises(BadSchedule) as refused:
         trigger(schedule, "UTC")
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("home", ["UTC", "Asia/Shanghai"])
+def test_an_end_that_no_clock_reaches_is_no_end(home: str) -> None:
+    made, now = trigger({"second": "*/5"}, home, end="9999-12-31 23:59:59"), datetime(2026, 1, 5, 12, 0, 1, tzinfo=UTC)
+    assert made.get_next_fire_time(None, now) == datetime(2026, 1, 5, 12, 0, 5, tzinfo=UTC)
 
 
 def test_no_zone_is_the_zone_of_the_machine() -> None:

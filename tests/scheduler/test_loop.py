@@ -15,6 +15,7 @@ from dataflow.testing.mongo import MongoServer
 from dataflow.testing.servers import RedisServer
 from scheduler.jobs.edge import EXPIRED, HELD
 from scheduler.loop import Loop
+from scheduler.machine import State
 from scheduler.record import RESEND_MS, Outcome
 from scheduler.task import Task
 from tests.scheduler.rig import Rig, eventually
@@ -215,6 +216,93 @@ def test_a_task_that_cannot_run_hinders_no_other(rig: Rig, fields: dict[str, obj
     loop.turn()
     assert rig.said("good") == "running"
     assert says in (rig.tasks.record(bad) or {})["why"]
+
+
+POISON = [
+    {"interval_para": {"second": "*/5"}, "start_dt": "9999-12-31 23:59:59"},
+    {"interval_para": {"interval": {"seconds": 5}}, "start_dt": "9999-12-31 23:59:59"},
+]
+
+
+@pytest.mark.parametrize("fields", POISON)
+def test_a_start_that_no_clock_reaches_harms_its_own_task_only(rig: Rig, fields: dict[str, object]) -> None:
+    rig.insert("gone", interval_para={"hour": 3})
+    loop = rig.loop()
+    loop.turn()
+    bad = rig.insert("bad", **fields)
+    rig.insert("good", interval_para={"hour": 3})
+    rig.delete(f"{rig.machine}.gone")
+    loop.turn()
+    assert loop.states() == {"good": "running"} and rig.said("good") == "running" and rig.said("bad") == "init"
+    why = (rig.tasks.record(bad) or {})["why"]
+    assert "start_date '9999-12-31 23:59:59' cannot be used" in why
+    assert loop.trouble == f"task {bad}: {why}"
+    rig.set(bad, start_dt="")
+    loop.turn()
+    assert rig.said("bad") == "running" and loop.trouble == ""
+
+
+@pytest.mark.parametrize("broken", ["trigger", "timing"])
+def test_an_error_that_nobody_expected_is_that_of_one_task(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    """All else of the turn is done; it is told once and not in every turn, and over when the document is mended."""
+    bad = rig.insert("bad", interval_para={"hour": 4})
+    asked = rig.insert("good", interval_para={"hour": 3})
+
+    def fails(task: Task, *_: object) -> object:
+        if task.task_id == "bad":
+            raise IndexError("list index out of range")
+        return sound(task) if broken == "timing" else sound(task, "UTC")
+
+    with monkeypatch.context() as patched:
+        sound = vars(Task)[broken].fget if broken == "timing" else vars(Task)[broken]
+        patched.setattr(Task, broken, property(fails) if broken == "timing" else fails)
+        loop = rig.loop()
+        rig.tasks.ask(asked, int(time.time() * 1000))
+        for _ in range(3):
+            loop.turn()
+        assert loop.states() == {"good": "running"} and rig.said("good") == "running"
+        eventually("the run that was asked for", lambda: bool(rig.hints.sent))
+        why = (rig.tasks.record(bad) or {})["why"]
+        assert "IndexError: list index out of range" in why and why in loop.trouble
+        assert [one.exc_info is not None for one in caplog.records if one.levelname == "ERROR"] == [True]
+    loop.turn()
+    assert rig.said("bad") == "running" and loop.trouble == ""
+
+
+def test_a_task_that_cannot_even_be_looked_at_ends_no_turn(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = rig.insert("bad", interval_para={"hour": 4})
+    rig.insert("good", interval_para={"hour": 3})
+    sound = Loop._tell
+
+    def fails(loop: Loop, task: Task, state: State) -> None:
+        if task.task_id == "bad":
+            raise RecursionError("too deep")
+        sound(loop, task, state)
+
+    monkeypatch.setattr(Loop, "_tell", fails)
+    loop = rig.loop()
+    loop.turn()
+    loop.turn()
+    assert rig.said("good") == "running" and "RecursionError: too deep" in loop.trouble
+    assert [one.exc_info is not None for one in caplog.records if one.levelname == "ERROR"] == [True]
+    assert "too deep" in (rig.tasks.record(bad) or {})["why"]
+
+
+def test_of_many_tasks_that_cannot_be_followed_some_are_told(rig: Rig) -> None:
+    for n in range(5):
+        rig.insert(f"bad{n}", interval_para={"second": "6" * 5000})
+    loop = rig.loop()
+    loop.turn()
+    assert "bad2: " in loop.trouble and "bad3" not in loop.trouble and loop.trouble.endswith("see `dataflow task ls`")
+    assert "and 2 more" in loop.trouble and len(loop.trouble) < 1200
+    for n in range(5):
+        rig.delete(f"{rig.machine}.bad{n}")
+    loop.turn()
+    assert loop.trouble == ""
 
 
 def test_a_date_fires_once_and_the_task_is_init_then(rig: Rig) -> None:

@@ -622,6 +622,12 @@ BAD: tuple[Bad, ...] = (
     Bad("tasks on no connection", "F202", HEAD + NET + "scheduler: {§tasks: docs}\n", ("'docs'",)),
     Bad("tasks on a Redis", "F203", HEAD + NET + "scheduler: {§tasks: main}\n", ("mongo",)),
     Bad("an hour that no clock has", "F414", archive("task: §{hour: 25}"), ("'e'", "25")),
+    Bad(
+        "a start that no clock reaches",
+        "F414",
+        archive('task: §{second: "*/5", start_date: "9999-12-31 23:59:59"}'),
+        ("'e'", "start_date"),
+    ),
     Bad("an interval of nothing", "F414", archive("task: §{interval: {seconds: 0}}"), ("length",)),
     Bad("a zone that nobody knows", "F415", HEAD + NET + "scheduler: {§timezone: Mars/Base}\n", ("Mars/Base",)),
     Bad("a task in an unknown zone", "F414", archive("task: §{hour: 2, timezone: Nowhere}"), ("Nowhere",)),

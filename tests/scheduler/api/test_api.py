@@ -170,6 +170,7 @@ def test_a_removed_task_can_be_removed_again(door: Door) -> None:
         ("s2s", EDGE, {"hour": 25}, "25"),
         ("s2s", EDGE, {}, "names none"),
         ("s2s", EDGE, {"hour": 3, "end_date": "2001-01-01 00:00:00"}, "no further run"),
+        ("s2s", EDGE, {"second": "*/5", "start_date": "9999-12-31 23:59:59"}, "start_date '9999-12-31 23:59:59'"),
         ("s2s", [1], NIGHTLY, "task_kwargs"),
         (None, {}, NIGHTLY, "task_name"),
     ],
@@ -242,6 +243,13 @@ def test_health(door: Door) -> None:
     assert ready["status"] and ready["data"]["leads"] is True
     assert door.send("GET", "/livez", None)["status"]
     assert door.send("GET", "/version", None)["data"]["machine"] == door.rig.machine
+
+
+def test_readyz_names_a_task_that_cannot_be_followed(door: Door) -> None:
+    pid = door.rig.insert("bad", interval_para={"second": "*/5"}, start_dt="9999-12-31 23:59:59")
+    door.loop.turn()
+    ready = door.send("GET", "/readyz", None)
+    assert ready["status"] and ready["data"]["trouble"].startswith(f"task {pid}: start_date '9999-12-31 23:59:59'")
 
 
 def test_who_stands_by_says_so(rig: Rig) -> None:

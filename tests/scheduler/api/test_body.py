@@ -49,6 +49,8 @@ def test_each_type_has_its_fields(body: dict[str, Any], schedule: dict[str, Any]
         ({"task_kwargs": {"json": {"n": 2**63}}}, "64 bits"),
         ({"task_kwargs": {"json": {"a\0b": 1}}}, "zero byte"),
         ({"task_kwargs": {"edge": "arch", "target_ch_pwd": "hunter2"}}, "target_ch_pwd is a secret"),
+        ({"second": [1]}, "second must be text or a number, not a list"),
+        ({"timezone": {"a": 1}}, "timezone must be text or a number, not an object"),
         ({"minutes": 5}, "minutes"),
         ({"func_body": "import os"}, "func_body"),
     ],

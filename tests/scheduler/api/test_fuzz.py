@@ -95,6 +95,37 @@ def test_bodies_of_any_bytes(rig: Rig, http: FlaskClient, path: str, body: bytes
     assert answer.status_code < 500, answer.text
 
 
+NESTED = [("[", "]"), ('{"a":', "}")]
+FIELDS = [
+    *(("publish_a_task", name, {}) for name in (
+        "task_id", "task_name", "task_type", "task_kwargs", "description", "timezone", "start_date", "end_date",
+        "second", "minute", "day_of_week", "strange",
+    )),
+    ("publish_a_task", "run_date", {"task_type": "date"}),
+    ("publish_a_task", "seconds", {"task_type": "interval"}),
+    *((path, "task_id", {}) for path in PATHS[1:4]),
+    *(("add_task_type", name, {"func_name": "f"}) for name in ("function", "func_body")),
+    ("add_task_type", "func_name", {"function": "os:system"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "field", "fields"), FIELDS)
+@pytest.mark.parametrize("deep", [30, 500, 900, 990, 1000, 3000, 20_000])
+def test_what_is_nested_deep_is_refused_by_name(
+    rig: Rig, http: FlaskClient, path: str, field: str, fields: dict[str, Any], deep: int
+) -> None:
+    base = {"task_id": "t", "task_name": "s2s"} if path == "publish_a_task" else {}
+    body = {name: value for name, value in {**base, **fields}.items() if name != field}
+    for opening, closing in NESTED:
+        value = opening * deep + "1" + closing * deep
+        data = json.dumps({**body, field: "VALUE"}).replace('"VALUE"', value)
+        answer = http.post(f"/{path}/", data=data, content_type="application/json")
+        assert answer.status_code in (400, 422), answer.text
+        if answer.status_code == 422:
+            assert field.removesuffix("_body") in answer.text or "source code" in answer.text, answer.text
+    assert rig.tasks.read() == []
+
+
 @pytest.mark.parametrize("path", PATHS[1:4])
 @pytest.mark.parametrize("task_id", [{"$ne": ""}, {"$gt": ""}, {"$regex": ".*"}, ["t"], {"$where": "1"}, True, 1, None])
 def test_no_operator_stands_for_a_task(rig: Rig, http: FlaskClient, path: str, task_id: Any) -> None:

@@ -59,6 +59,19 @@ def test_anything_else_may_not(url: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "%c0%ae%c0%ae/x", "%e0%80%ae%e0%80%ae/x", "%25c0%25ae%25c0%25ae/x", "%ff", ".%00./x", "x%00", ".%2500./x",
+        "x%0d%0aY:%20z", "%ed%a0%80",
+    ],
+)  # fmt: skip
+def test_a_path_that_servers_read_in_different_ways_is_refused(path: str) -> None:
+    for allow in (ALLOW, (*ALLOW, f"{ALLOW[0]}/{path}")):
+        with pytest.raises(BadJob, match="not UTF-8"):
+            request_of({"url": f"{ALLOW[0]}/{path}"}, allow)
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ({"method": "TRACE"}, "TRACE"),
@@ -85,6 +98,8 @@ def test_a_body_makes_it_a_post() -> None:
     [
         "169.254.169.254", "169.254.0.1", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254", "::169.254.169.254",
         "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fd00:ec2::254", "100.100.100.200", "::ffff:100.100.100.200",
+        "fd00:ec2::23", "fd00:ec2:ffff::1", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::",
+        "64:ff9b:1:0:a9:fea9:fe00::", "64:ff9b:1:6464:64:c800::",
         "168.63.129.16", "192.0.0.192", "64:ff9b:1::a9fe:a9fe", "::ffff:0:169.254.169.254", "2001:db8::5efe:a9fe:a9fe",
     ],
 )  # fmt: skip
@@ -92,7 +107,13 @@ def test_addresses_that_hand_out_secrets_are_known(address: str) -> None:
     assert hands_out_secrets(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", "8.8.8.8", "::ffff:10.0.0.1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.0.0.1", "::1", "8.8.8.8", "::ffff:10.0.0.1", "fd00:ec3::1", "64:ff9b:1::a00:1",
+        "64:ff9b:1:a00:0:100::",
+    ],
+)  # fmt: skip
 def test_others_are_not(address: str) -> None:
     assert not hands_out_secrets(address)
 
