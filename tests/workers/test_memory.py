@@ -14,7 +14,6 @@ from dataflow.store.alarms import alarms
 from dataflow.store.declare import apply
 from tests.workers.project import Project, eventually
 from tests.workers.support import pace, tasks
-from workers import memory
 from workers.handlers.calls import PerMessage
 from workers.loop import out_of_memory
 from workers.task import Handled, Results, Task
