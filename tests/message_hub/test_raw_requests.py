@@ -148,20 +148,6 @@ def test_connections_that_send_nothing_take_no_thread(hub: HubProcess) -> None:
         assert time.monotonic() - begun < 2.0
 
 
-def test_clients_that_take_no_answers_do_not_stop_it(hub: HubProcess) -> None:
-    ask = b"GET /nothing HTTP/1.1\r\nHost: [::1]\r\n\r\n" * 100
-    with ExitStack() as greedy:
-        for _ in range(4):
-            client = greedy.enter_context(socket.create_connection(("127.0.0.1", hub.port)))
-            client.settimeout(1.0)
-            with pytest.raises(TimeoutError):
-                while True:
-                    client.sendall(ask)
-        deadline = time.monotonic() + 3 * IDLE_S
-        while not answers(hub):
-            assert time.monotonic() < deadline, "they hold it still"
-
-
 def test_a_client_does_not_say_where_our_addresses_begin(hub: HubProcess) -> None:
     asked = b"GET /livez HTTP/1.1\r\nHost: [::1]\r\nSCRIPT_NAME: /foo\r\nConnection: close\r\n\r\n"
     assert status(hub, asked) == 200
