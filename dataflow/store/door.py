@@ -117,7 +117,7 @@ class Door:
             head = ["0", 0, "", "", count]
         else:
             head = ["1", record.ttl_s, record.body_digest, record.request_id, record.count]
-        args = [writer, *head, stamp.path if stamp else "", *_arguments(outgoing, names, stamp)]
+        args = [writer, *head, stamp.path if stamp else "", _packed(outgoing, names, stamp)]
         answer = script("append").run(self._redis, keys, args)
         if answer[0] == b"OK":
             return Appended(record.request_id if record else "", count, repeated=False)
@@ -137,7 +137,7 @@ class Door:
         return Appended(request.decode(), int(count), repeated=True)
 
 
-def _arguments(outgoing: Outgoings, streams: Sequence[str], stamp: Stamp | None) -> list[Any]:
+def _packed(outgoing: Outgoings, streams: Sequence[str], stamp: Stamp | None) -> bytes:
     """The messages as the script takes them, with their ids; their path is put in there."""
     if isinstance(outgoing, Alike):
         _, names, columns = outgoing

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from dataflow.errors import NotDeclared, ServerFull, StreamFull
 from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.memory import WORKER_MARK, Gauge
-from dataflow.store.packing import packed
+from dataflow.store.packing import pack, packed
 from dataflow.store.redis import Client, call, send
 from dataflow.store.script import script
 
@@ -277,11 +277,12 @@ class Hop:
         ]  # fmt: skip
         for target in self._targets:
             keys += (target.stream, target.counts)
-        args: list[Any] = [self._group, consumer, lane, int(together), len(piece)]
+        entries: list[bytes | str] = []
         for entry, outcome in piece:
-            args.append(entry.id)
-            _extend(args, outcome)
-        args += packed(message for _, outcome in piece if isinstance(outcome, Out) for message in outcome.messages)
+            entries.append(entry.id)
+            _extend(entries, outcome)
+        messages = packed(message for _, outcome in piece if isinstance(outcome, Out) for message in outcome.messages)
+        args = [self._group, consumer, lane, int(together), pack(entries), messages]
         with self._refusals():
             return script("finish").send(self._redis, keys, args)
 
@@ -326,15 +327,16 @@ class Hop:
         return error
 
 
-def _extend(args: list[Any], outcome: Outcome) -> None:
+def _extend(entries: list[bytes | str], outcome: Outcome) -> None:
+    """What became of an entry, as text: a script would write large numbers its own way."""
     if isinstance(outcome, Out):
-        args.append(len(outcome.messages))
+        entries.append(str(len(outcome.messages)))
     elif isinstance(outcome, Drop):
-        args.append("drop")
+        entries.append("drop")
     elif isinstance(outcome, Dead):
-        args += ("dead", outcome.reason, outcome.error, outcome.attempts)
+        entries += ("dead", outcome.reason, outcome.error, str(outcome.attempts))
     else:
-        args += ("park", outcome.due_ms, outcome.attempts)
+        entries += ("park", str(outcome.due_ms), str(outcome.attempts))
 
 
 def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:

@@ -105,7 +105,7 @@ class Intake:
             OutcomeUnknown: all or nothing was written; `acquire` tells the position.
         """
         args: list[Any] = [lease.epoch, lease.nonce, lease_ms, lease.position, last, self._edge]
-        args += packed([*((0, fields) for fields in messages), *((1, fields) for fields in dead)])
+        args.append(packed([*((0, fields) for fields in messages), *((1, fields) for fields in dead)]))
         answer = script("intake").run(self._redis, [self._lane, *self._targets], args)
         if answer[0] in (b"FENCED", b"MOVED"):
             raise Fenced(f"edge {self._edge!r}: another runner has moved on; nothing was written")

@@ -1,7 +1,8 @@
-"""Messages as scripts take them: the names once for all messages that have the same, then values only.
+"""Messages as scripts take them: one argument for all, the names once for those that have the same, then values only.
 
 Half of what a message is made of are names, and in a batch they are mostly the same. Sending them once spares both
-sides: packing on this side, and on the server's reading, and handing to Lua, each of them again.
+sides: packing on this side, and on the server's handing each of them to Lua again. And as one argument, in MessagePack,
+they cost a fifth of what as many arguments of a command cost, on both sides.
 """
 
 from __future__ import annotations
@@ -10,23 +11,31 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
+import msgpack
 
-def packed(messages: Iterable[tuple[int, Sequence[bytes]]]) -> list[Any]:
-    """Arguments for `read_messages` of lib.lua, out of (target number from 0, fields).
+
+def pack(parts: Sequence[Any]) -> bytes:
+    """A list of bytes, str and int as scripts unpack it (cmsgpack knows text of any bytes, and no other bytes)."""
+    data: bytes = msgpack.packb(parts, use_bin_type=False)
+    return data
+
+
+def packed(messages: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
+    """The argument of `read_messages` of lib.lua, out of (target number from 0, fields).
 
     Raises ValueError: fields that are no pairs of name and value.
     """
     pairs = list(messages)
-    return _packed_if_alike(pairs) or _packed_each(pairs)
+    return pack(_listed_if_alike(pairs) or _listed_each(pairs))
 
 
-def packed_columns(target: int, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]) -> list[Any]:
+def packed_columns(target: int, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]) -> bytes:
     """The same for messages of the same names to one target: for each name the values of all messages."""
     rows = zip(*columns, strict=True)
-    return [1, len(names), *names, target + 1, 1, len(columns[0]), *chain.from_iterable(rows)]
+    return pack([1, len(names), *names, target + 1, 1, len(columns[0]), *chain.from_iterable(rows)])
 
 
-def _packed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
+def _listed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
     """The same in C, at a fifth of the cost, if the messages are so. Empty if not."""
     if not messages:
         return []
@@ -40,7 +49,7 @@ def _packed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[An
     return [1, len(names), *names, targets[0] + 1, 1, len(rows), *parts[1::2]]
 
 
-def _packed_each(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
+def _listed_each(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
     shapes: dict[tuple[bytes, ...], int] = {}
     runs: list[Any] = []
     last_target, last_names, count_at = -1, None, 0

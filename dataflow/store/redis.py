@@ -7,9 +7,8 @@ answer). Replies are raw: bytes, ints and lists, as the server gives them under 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -29,27 +28,13 @@ from redis.exceptions import TimeoutError as LinkTimeout
 from redis.retry import Retry
 
 from dataflow.errors import OutcomeUnknown, ServerAway, ServerFull, UserError
+from dataflow.store.pool import client_of
 
 Client = redis.Redis
 
 _NOT_NOW = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 _NOT_NOW_CODES = ("READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "CLUSTERDOWN ", "TRYAGAIN ")
 """What a server answers before it does anything, as long as something is not as it should be."""
-
-
-class Tail(NamedTuple):
-    """The last arguments of a command, packed before the first ones are known."""
-
-    number: int
-    data: bytes
-
-    @classmethod
-    def of(cls, args: Sequence[Any]) -> Self:
-        """Pack arguments: str, bytes, int or float."""
-        return cls(len(args), _without_count(pack_command(tuple(args))))
-
-
-NOTHING = Tail(0, b"")
 
 
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
@@ -63,7 +48,7 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Client:
     """
     over_tcp = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
-        client = redis.Redis.from_url(
+        return client_of(
             url,
             protocol=2,
             decode_responses=False,
@@ -73,23 +58,19 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Client:
             retry=Retry(NoBackoff(), 0),
             **over_tcp,
         )
-        pool = client.connection_pool
-        pool.connection_class(**pool.connection_kwargs)  # options are only looked at when a connection is made
     except (TypeError, ValueError):
         raise UserError(
             f"the address of {_place(url)} cannot be used: its port, or an option behind its `?`, is not one that "
             "redis-py knows or has a value that cannot be used"
         ) from None
-    return client
 
 
-def call(client: Client, *args: Any, tail: Tail = NOTHING) -> Any:
+def call(client: Client, *args: Any) -> Any:
     """Send one command once and return the raw reply. Blocks up to the client's time-out.
 
     Args:
         args: the command and its arguments: str, bytes, int or float. Packed by hiredis at once; redis-py would first
             look at each of what may be ten thousand.
-        tail: further arguments.
 
     Raises:
         ServerAway: no connection, or the server is loading, or takes no writes just now (it is a replica, its disk
@@ -98,10 +79,10 @@ def call(client: Client, *args: Any, tail: Tail = NOTHING) -> Any:
         ServerFull: the server is at maxmemory; nothing was written.
         redis.exceptions.ResponseError: the server refused the command.
     """
-    return send(client, *args, tail=tail)()
+    return send(client, *args)()
 
 
-def send(client: Client, *args: Any, tail: Tail = NOTHING) -> Callable[[], Any]:
+def send(client: Client, *args: Any) -> Callable[[], Any]:
     """Send one command as `call` does, and leave its reply for later: what is returned waits for it.
 
     Must be called, once: a connection is kept for it until then. Both raise what `call` raises; when `send` does, there
@@ -113,50 +94,36 @@ def send(client: Client, *args: Any, tail: Tail = NOTHING) -> Callable[[], Any]:
     except (LinkError, LinkTimeout, OSError) as error:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
     try:
-        with _told_apart(client, link):
-            link.send_packed_command([_packed(args, tail)])  # type: ignore[no-untyped-call]
-    except BaseException:
-        pool.release(link)
-        raise
+        link.send_packed_command([pack_command(args)])  # type: ignore[no-untyped-call]
+    except BaseException as error:
+        raise _broken(client, link, error) from error
 
     def reply() -> Any:
         try:
-            with _told_apart(client, link):
-                return link.read_response()
-        finally:
-            pool.release(link)
+            answer = link.read_response()
+        except BaseException as error:
+            raise _broken(client, link, error) from error
+        pool.release(link)
+        return answer
 
     return reply
 
 
-def _packed(args: tuple[Any, ...], tail: Tail) -> bytes:
-    """A command as it goes over the wire: the number of its arguments, then each with its length."""
-    if not tail.number:
-        return bytes(pack_command(args))
-    return b"".join((b"*%d\r\n" % (len(args) + tail.number), _without_count(pack_command(args)), tail.data))
-
-
-def _without_count(command: bytes) -> bytes:
-    return command[command.index(b"\r\n") + 2 :]
-
-
-@contextmanager
-def _told_apart(client: Client, link: Any) -> Iterator[None]:
-    """What went wrong with a command on a connection, as our own errors."""
+def _broken(client: Client, link: Any, error: BaseException) -> BaseException:
+    """What went wrong with a command on a connection, as our own errors. The connection goes back to its pool."""
     try:
-        yield
-    except BusyLoadingError as error:
-        raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
-    except ResponseError as error:
-        raise _refusal(client, error) from error
-    except (LinkError, LinkTimeout, OSError) as error:
+        if isinstance(error, BusyLoadingError):
+            return ServerAway(f"Redis at {address(client)} is still loading its data")
+        if isinstance(error, ResponseError):
+            return _refusal(client, error)
         link.disconnect()
-        raise OutcomeUnknown(
-            f"Redis at {address(client)} did not answer ({error}); the request may have been carried out"
-        ) from error
-    except BaseException:
-        link.disconnect()
-        raise
+        if isinstance(error, LinkError | LinkTimeout | OSError):
+            return OutcomeUnknown(
+                f"Redis at {address(client)} did not answer ({error}); the request may have been carried out"
+            )
+        return error
+    finally:
+        client.connection_pool.release(link)
 
 
 def _refusal(client: Client, error: ResponseError) -> Exception:

@@ -1,8 +1,11 @@
-"""Loads the Lua scripts. Each is `lib.lua` followed by its own file; the file's head documents keys and arguments."""
+"""Loads the Lua scripts. Each is what it needs of `lib.lua` followed by its own file, whose head documents keys and
+arguments. Redis makes the functions of a script anew each time it runs, so those that are not called are left out.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -10,7 +13,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from dataflow.store.redis import NOTHING, Client, Tail, call, send
+from dataflow.store.redis import Client, call, send
 
 
 class Script:
@@ -18,22 +21,22 @@ class Script:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.text = _source("lib") + _source(name)
+        self.text = joined(_source("lib"), _source(name))
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    def run(self, client: Client, keys: Sequence[str], args: Sequence[Any], tail: Tail = NOTHING) -> Any:
+    def run(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run the script once; see `dataflow.store.redis.call` for errors. A forgotten script is sent again whole."""
-        return self.send(client, keys, args, tail)()
+        return self.send(client, keys, args)()
 
-    def send(self, client: Client, keys: Sequence[str], args: Sequence[Any], tail: Tail = NOTHING) -> Callable[[], Any]:
+    def send(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Callable[[], Any]:
         """Begin to run the script and return what waits for its reply; see `dataflow.store.redis.send`."""
-        reply = send(client, "EVALSHA", self.sha, len(keys), *keys, *args, tail=tail)
+        reply = send(client, "EVALSHA", self.sha, len(keys), *keys, *args)
 
         def answer() -> Any:
             try:
                 return reply()
             except NoScriptError:
-                return call(client, "EVAL", self.text, len(keys), *keys, *args, tail=tail)
+                return call(client, "EVAL", self.text, len(keys), *keys, *args)
 
         return answer
 
@@ -42,6 +45,29 @@ class Script:
 def script(name: str) -> Script:
     """The script of that name."""
     return Script(name)
+
+
+def joined(lib: str, text: str) -> str:
+    """What a script's text names of the library, and what that names in turn, followed by the text. Pure.
+
+    The library consists of `local function <name>` and `local <NAME> = ...`, each beginning a line.
+    """
+    parts = {_NAME.match(part)[1]: part for part in _PART.split(lib) if part.startswith("local ")}  # type: ignore[index]
+    needed: set[str] = set()
+    found = _names(text)
+    while found:
+        new = {name for name in found if name in parts} - needed
+        needed |= new
+        found = set().union(*(_names(parts[name]) for name in new))
+    return "".join([part for name, part in parts.items() if name in needed]) + text
+
+
+_PART = re.compile(r"^(?=local )", re.MULTILINE)
+_NAME = re.compile(r"local (?:function )?(\w+)")
+
+
+def _names(text: str) -> set[str]:
+    return set(re.findall(r"\w+", re.sub(r"--.*", "", text)))
 
 
 def _source(name: str) -> str:

@@ -11,7 +11,7 @@ from dataflow.store.door import refusal
 from dataflow.store.keys import Keys
 from dataflow.store.lane import ANY
 from dataflow.store.packing import packed
-from dataflow.store.redis import Client, Tail
+from dataflow.store.redis import Client
 from dataflow.store.script import script
 
 MAX_MESSAGES = 500
@@ -63,12 +63,12 @@ class StreamTarget:
         return int(script("adopt").run(self._redis, [self._keys.marker(lineage)], [seq]))
 
     @staticmethod
-    def pack(messages: Iterable[tuple[int, Sequence[bytes]]]) -> Tail:
+    def pack(messages: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
         """Messages made ready for `place`, out of (target number from 0, complete fields). Pure: may be done ahead.
 
         Where their paths are to go on with a hop, the fields begin with `_mid` and `_path`, empty or not.
         """
-        return Tail.of(packed(messages))
+        return packed(messages)
 
     def place(
         self,
@@ -77,7 +77,7 @@ class StreamTarget:
         seq: int,
         digest: str,
         ids: Sequence[bytes],
-        messages: Tail,
+        messages: bytes,
         prev: str = ANY,
         hop: str = "",
     ) -> bool:
@@ -94,8 +94,8 @@ class StreamTarget:
             OutcomeUnknown: repeat the same call.
         """
         keys = [self._keys.marker(lineage), *self._lanes, *self._targets]
-        args = [epoch, seq, digest, self._writer, _packed(ids), prev, hop]
-        answer = script("place").run(self._redis, keys, args, messages)
+        args = [epoch, seq, digest, self._writer, _packed(ids), prev, hop, messages]
+        answer = script("place").run(self._redis, keys, args)
         kind = answer[0]
         if kind in (b"OK", b"APPLIED"):
             return bool(kind == b"OK")

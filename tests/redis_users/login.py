@@ -17,6 +17,8 @@ from typing import Any
 from redis.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ResponseError
 
+from dataflow.store.pool import Pool
+
 from .roles import role_of_call, role_of_command
 
 FOLDER_VARIABLE = "DATAFLOW_SUITE_USERS"
@@ -64,6 +66,7 @@ def install_in_child(environ: Mapping[str, str] = os.environ) -> None:
 def install(users: Users) -> None:
     """Change redis-py in this process, for good."""
     ConnectionPool.get_connection = _lending(users, ConnectionPool.get_connection)  # type: ignore[method-assign]
+    Pool.get_connection = _lending(users, Pool.get_connection)  # type: ignore[method-assign]
     AbstractConnection.on_connect_check_health = _logging_in(  # type: ignore[method-assign]
         users, AbstractConnection.on_connect_check_health
     )
@@ -88,6 +91,14 @@ def _lending(users: Users, lend: Callable[..., Any]) -> Callable[..., Any]:
 
 def _put_on_top(pool: Any, role: str | None) -> None:
     """Let the connection that the pool lends next be one of this role."""
+    warm = getattr(pool, "_warm", [])
+    for item in reversed(warm):
+        if getattr(item[0], "suite_role", None) == role:
+            warm.remove(item)
+            warm.append(item)
+            return
+    if warm:
+        pool._cool()
     with pool._lock:
         free = pool._available_connections
         for link in reversed(free):

@@ -15,7 +15,10 @@ SERVICES = ("hub", "worker", "sync", "sync-api", "scheduler")
 LOOKING = ("status", "tail", "history", "graph", "sql", "probe", "send", "check", "ddl")
 """Commands of a viewer. What is neither these nor a service is an operator's."""
 
-_PLUMBING = ("dataflow/store/redis.py", "dataflow/store/script.py", "dataflow/up/redis_server.py", "tests/redis_users/")
+_PLUMBING = (
+    "dataflow/store/redis.py", "dataflow/store/pool.py", "dataflow/store/script.py", "dataflow/sockets.py",
+    "dataflow/up/redis_server.py", "tests/redis_users/",
+)  # fmt: skip
 _OF_TESTS = ("tests/", "benchmarks/", "dataflow/testing/")
 _ROLES: dict[str, str | None] = {
     "message_hub/": "hub",

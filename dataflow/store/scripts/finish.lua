@@ -3,41 +3,42 @@
 --
 -- KEYS  1 stream  2 groups  3 counts (of the stream read: main or retry)  4 tally (counts of the main stream)
 --       5 attempts  6 dead stream  7 dead counts  8 parked, then per target: stream, counts
--- ARGV  1 group  2 consumer  3 lane (main | retry)  4 '1': all entries or none  5 number of entries,
---       then per entry: id, kind (out, drop, dead or park) and
+-- ARGV  1 group  2 consumer  3 lane (main | retry)  4 '1': all entries or none
+--       5 the entries as one packed list, for each: id, kind (out, drop, dead or park) and
 --         out:  nothing; the kind is the number of its messages
 --         drop: nothing (the handler filtered it)
 --         dead: reason, error, attempts
 --         park: due (ms), attempts
---       and then the messages of all entries, as read_messages takes them
+--       6 the messages of all entries, packed
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
 -- A message that is parked for the first time gets a field `_since`: the time (ms).
 -- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local n_entries = tonumber(ARGV[5])
 
 -- Read the arguments. The messages to be written are numbered: each entry has some of them.
-local entries, at = {}, 6
+local list = cmsgpack.unpack(ARGV[5])
+local entries, at, last = {}, 1, #list
 local n_messages = 0
-for i = 1, n_entries do
-  local entry = {id = ARGV[at], kind = ARGV[at + 1]}
-  at = at + 2
+while at <= last do
+  local entry = {id = list[at], kind = list[at + 1]}
   local n = tonumber(entry.kind)
+  at = at + 2
   if n then
     entry.kind, entry.from, entry.to = 'out', n_messages + 1, n_messages + n
     n_messages = entry.to
   elseif entry.kind == 'dead' then
-    entry.reason, entry.error, entry.attempts = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    entry.reason, entry.error, entry.attempts = list[at], list[at + 1], list[at + 2]
     at = at + 3
   elseif entry.kind == 'park' then
-    entry.due, entry.attempts = ARGV[at], ARGV[at + 1]
+    entry.due, entry.attempts = list[at], list[at + 1]
     at = at + 2
   end
-  entries[i] = entry
+  entries[#entries + 1] = entry
 end
-local runs, wrong = read_messages(at)
+local n_entries = #entries
+local runs, wrong = read_messages(ARGV[6])
 if not runs then return wrong end
 local run_of, first_of = {}, {}
 for _, run in ipairs(runs) do
@@ -119,7 +120,7 @@ for i, entry in ipairs(mine) do
   if entry.kind == 'out' then
     for message = entry.from, entry.to do
       local run = run_of[message]
-      add_messages(KEYS[7 + 2 * run.target], run.shape, first_of[message], 1)
+      add_messages(KEYS[7 + 2 * run.target], run, nil, first_of[message], 1)
     end
     n_out = n_out + entry.to - entry.from + 1
     n_handled = n_handled + 1

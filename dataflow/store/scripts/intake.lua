@@ -2,7 +2,7 @@
 --
 -- KEYS  1 lane  2 stream  3 counts  4 dead stream  5 dead counts
 -- ARGV  1 epoch  2 nonce  3 lease (ms)  4 position that was read from  5 position of the last document  6 edge
---       7 the messages as read_messages takes them: those of target 1 go to the stream, of target 2 to the dead letters
+--       7 the messages, packed: those of target 1 go to the stream, of target 2 to the dead letters
 -- Gives {'OK'} | {'FENCED'} | {'MOVED'} (the position is another) | {'FULL', 1 (stream) or 2 (dead), depth, max_len}
 --       | {'WRONGTYPE', 1 or 2}
 -- An error reply (nothing was written): a message that XADD would not take, a key of ours that is no hash.
@@ -15,7 +15,7 @@ if state[1] ~= ARGV[1] or state[2] ~= ARGV[2] then return {'FENCED'} end
 if state[3] ~= ARGV[4] then return {'MOVED'} end
 
 local edge = ARGV[6]
-local runs, wanted = read_messages(7)
+local runs, wanted = read_messages(ARGV[7])
 if not runs then return wanted end
 local number = {wanted[1] or 0, wanted[2] or 0}
 for target = 1, 2 do
@@ -26,7 +26,7 @@ for target = 1, 2 do
   end
 end
 
-for _, run in ipairs(runs) do add_messages(targets[run.target], run.shape, run.first, run.n) end
+for _, run in ipairs(runs) do add_messages(targets[run.target], run) end
 for target = 1, 2 do
   if number[target] > 0 then redis.call('HINCRBY', books[target], 'from.' .. edge, number[target]) end
 end

@@ -71,29 +71,30 @@ local function unfit(n)
   return redis.error_reply('ERR a message has ' .. tostring(n) .. ' arguments; it must be 2 to ' .. MAX_PARTS)
 end
 
--- The messages in ARGV from `at` to its end. First the shapes: their number, then per shape: number of names, name ...
--- Then runs of messages that are alike: target number, shape number, number of messages, the values of each.
--- Gives the runs, {target, shape, n, first} where `first` is the place of the first value, and the number of messages per
--- target; or nil and an error reply.
+-- The messages that `packed` of packing.py has made one argument of. It is a list: first the shapes, their number, then
+-- per shape: number of names, name ... Then runs of messages that are alike: target number, shape number, number of
+-- messages, the values of each.
+-- Gives the runs, {target, shape, n, first, list} where `first` is the place of the first value, and the number of
+-- messages per target; or nil and an error reply.
 -- path: '' (or nil) if messages are complete; else what all of them get as their second field, `_path`.
-local function read_messages(at, path)
-  local shapes, n_shapes = {}, tonumber(ARGV[at])
+local function read_messages(argument, path)
+  local list = cmsgpack.unpack(argument)
+  local shapes, at, last = {}, 2, #list
   local gap = (path or '') ~= '' and 2 or 0
-  at = at + 1
-  for number = 1, n_shapes do
-    local n = tonumber(ARGV[at])
-    local wrong = unfit(n and n > 0 and 2 * n + gap or 0)
+  for number = 1, list[1] do
+    local n = list[at]
+    local wrong = unfit(n > 0 and 2 * n + gap or 0)
     if wrong then return nil, wrong end
-    local parts = {ARGV[at + 1]}
+    local parts = {list[at + 1]}
     if gap > 0 then parts[3], parts[4] = '_path', path end
-    for i = 2, n do parts[2 * i - 1 + gap] = ARGV[at + i] end
+    for i = 2, n do parts[2 * i - 1 + gap] = list[at + i] end
     shapes[number] = {n = n, parts = parts, gap = gap}
     at = at + 1 + n
   end
-  local runs, wanted, last = {}, {}, #ARGV
+  local runs, wanted = {}, {}
   while at <= last do
-    local target, shape, n = tonumber(ARGV[at]), shapes[tonumber(ARGV[at + 1])], tonumber(ARGV[at + 2])
-    runs[#runs + 1] = {target = target, shape = shape, n = n, first = at + 3}
+    local target, shape, n = list[at], shapes[list[at + 1]], list[at + 2]
+    runs[#runs + 1] = {target = target, shape = shape, n = n, first = at + 3, list = list}
     wanted[target] = (wanted[target] or 0) + n
     at = at + 3 + n * shape.n
   end
@@ -101,13 +102,14 @@ local function read_messages(at, path)
   return runs, wanted
 end
 
--- Append n messages of a shape, whose values begin at `first`. With a hop, their second field is the path, which goes on
--- with that.
-local function add_messages(stream, shape, first, n, hop)
-  local call, argv, parts, width, gap = redis.call, ARGV, shape.parts, shape.n, shape.gap
-  for _ = 1, n do
-    parts[2] = argv[first]
-    for i = 2, width do parts[2 * i + gap] = argv[first + i - 1] end
+-- Append n messages of a run, whose values begin at `first`: all of it, if that is not told. With a hop, their second
+-- field is the path, which goes on with that.
+local function add_messages(stream, run, hop, first, n)
+  local call, list, parts, width, gap = redis.call, run.list, run.shape.parts, run.shape.n, run.shape.gap
+  first = first or run.first
+  for _ = 1, n or run.n do
+    parts[2] = list[first]
+    for i = 2, width do parts[2 * i + gap] = list[first + i - 1] end
     first = first + width
     if hop then parts[4] = parts[4] == '' and hop or parts[4] .. '>' .. hop end
     call('XADD', stream, '*', unpack(parts))

@@ -4,7 +4,7 @@
 --       then per target: stream, counts
 -- ARGV  1 epoch  2 seq  3 digest  4 writer  5 the source ids that are at the target once this batch is, packed
 --       6 digest of the batch before it, '*' if not known  7 the hop that paths go on with, '' for none,
---       then the messages as read_messages takes them
+--       8 the messages, packed
 -- Gives {'OK'} | {'APPLIED'} | {'FENCED', epoch} | {'CONFLICT', last seq, its digest, packed ids known ...}
 --       | {'GAP', last seq} (the batch before is not there, or another one is)
 --       | {'FULL', target number, depth, max_len} | {'WRONGTYPE', target number}
@@ -33,7 +33,7 @@ local follows = ARGV[6] == last_digest or ARGV[6] == '*' or (last_seq > 0 and la
 if seq > last_seq + 1 or not follows then return {'GAP', last_seq} end
 
 local hop = ARGV[7] ~= '' and ARGV[7]
-local runs, wanted = read_messages(8)
+local runs, wanted = read_messages(ARGV[8])
 if not runs then return wanted end
 for _, run in ipairs(runs) do
   if hop and run.shape.parts[3] ~= '_path' then return redis.error_reply('ERR a message has no path that could go on') end
@@ -48,7 +48,7 @@ for target, n in pairs(wanted) do
 end
 
 if redis.call('EXISTS', KEYS[2], KEYS[3]) > 0 then permit(marker) end
-for _, run in ipairs(runs) do add_messages(KEYS[2 + 2 * run.target], run.shape, run.first, run.n, hop) end
+for _, run in ipairs(runs) do add_messages(KEYS[2 + 2 * run.target], run, hop) end
 for target, n in pairs(wanted) do
   redis.call('HINCRBY', KEYS[3 + 2 * target], 'from.' .. ARGV[4], n)
 end

@@ -1,0 +1,90 @@
+"""Sockets whose time-outs the kernel keeps.
+
+Python keeps a socket's time-out by itself: it asks with poll(2) before each recv and each send, and turns the socket to
+and fro with ioctl(2) when the time-out changes. Each of these calls gives the interpreter's lock away, and with several
+threads at work each time another one takes it: of the CPU time of a small request that was a tenth.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+from typing import Any, Final, Self
+
+_TIMEVAL: Final = "qq" if socket.SO_RCVTIMEO == 66 else "ll"
+"""The kernel's: SO_RCVTIMEO_NEW (include/uapi/asm-generic/socket.h) takes 64 bits on 32-bit machines, too."""
+
+
+class KernelTimedSocket(socket.socket):
+    """A connected socket that is used as any other, time-outs and their errors included; make it with `of`."""
+
+    _seconds: float | None = None
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> Self:
+        """Take over a connected socket, with its time-out; the one given is closed, its connection is not."""
+        seconds = sock.gettimeout()
+        made = cls(sock.family, sock.type, sock.proto, sock.detach())
+        socket.socket.setblocking(made, True)
+        made.settimeout(seconds)
+        return made
+
+    def gettimeout(self) -> float | None:
+        """Seconds; None: for ever."""
+        return self._seconds
+
+    def settimeout(self, value: float | None) -> None:
+        """So many seconds for each recv and each send; None: for ever; 0: do not wait."""
+        if value == self._seconds:
+            return
+        if value == 0:
+            super().setblocking(False)
+        else:
+            if self._seconds == 0:
+                super().setblocking(True)
+            timeval = _timeval(value)
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        self._seconds = value
+
+    def setblocking(self, flag: bool) -> None:
+        """Wait for ever, or not at all."""
+        self.settimeout(None if flag else 0)
+
+    def recv(self, *args: Any) -> bytes:
+        """Raises TimeoutError; BlockingIOError only if it is not to wait."""
+        try:
+            return super().recv(*args)
+        except BlockingIOError as error:
+            raise self._late(error) from None
+
+    def recv_into(self, *args: Any) -> int:
+        """Raises TimeoutError; BlockingIOError only if it is not to wait."""
+        try:
+            return super().recv_into(*args)
+        except BlockingIOError as error:
+            raise self._late(error) from None
+
+    def send(self, *args: Any) -> int:
+        """Raises TimeoutError; BlockingIOError only if it is not to wait."""
+        try:
+            return super().send(*args)
+        except BlockingIOError as error:
+            raise self._late(error) from None
+
+    def sendall(self, *args: Any) -> None:
+        """Raises TimeoutError: some of it may have been sent. The time-out is for each part that the kernel takes."""
+        try:
+            super().sendall(*args)
+        except BlockingIOError as error:
+            raise self._late(error) from None
+
+    def _late(self, error: OSError) -> OSError:
+        return error if self._seconds == 0 else TimeoutError("timed out")
+
+
+def _timeval(seconds: float | None) -> bytes:
+    """struct timeval; of nothing but zeros the kernel waits for ever."""
+    microseconds = 0 if seconds is None else max(1, math.ceil(seconds * 1_000_000))
+    return struct.pack(_TIMEVAL, *divmod(microseconds, 1_000_000))

@@ -1,0 +1,92 @@
+"""Time-outs that the kernel keeps are those that Python would keep."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dataflow.sockets import KernelTimedSocket
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture(params=["kernel", "python"])
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    """The end to be tried, and the other one: both kinds pass the same tests."""
+    ours, theirs = socket.socketpair()
+    tried = KernelTimedSocket.of(ours) if request.param == "kernel" else ours
+    with tried, theirs:
+        yield tried, theirs
+
+
+def test_it_waits_for_what_comes(ends: Ends) -> None:
+    tried, other = ends
+    tried.settimeout(5)
+    other.sendall(b"some")
+    assert tried.recv(100) == b"some"
+    other.sendall(b"more")
+    buffer = bytearray(100)
+    assert tried.recv_into(buffer) == 4 and buffer[:4] == b"more"
+    assert tried.send(b"a") == 1
+    tried.sendall(b"bc")
+    assert other.recv(100) == b"abc"
+
+
+def test_it_waits_no_longer_than_told(ends: Ends) -> None:
+    tried, _ = ends
+    for seconds in (0.2, 0.05):
+        tried.settimeout(seconds)
+        assert tried.gettimeout() == seconds
+        for read in (lambda: tried.recv(1), lambda: tried.recv_into(bytearray(1))):
+            begun = time.monotonic()
+            with pytest.raises(TimeoutError, match="timed out"):
+                read()
+            assert seconds <= time.monotonic() - begun + 0.01 and time.monotonic() - begun < seconds + 2
+
+
+def test_what_nobody_takes_is_late_too(ends: Ends) -> None:
+    tried, _ = ends
+    tried.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        tried.sendall(b"x" * 50_000_000)
+    with pytest.raises(TimeoutError):
+        tried.send(b"x" * 1_000_000)
+
+
+def test_it_does_not_wait_if_told_so_and_does_again(ends: Ends) -> None:
+    tried, other = ends
+    tried.setblocking(False)
+    assert tried.gettimeout() == 0
+    for ask in (lambda: tried.recv(1), lambda: tried.recv_into(bytearray(1))):
+        with pytest.raises(BlockingIOError):
+            ask()
+    tried.setblocking(True)
+    assert tried.gettimeout() is None
+    tried.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        tried.recv(1)
+    tried.settimeout(None)
+    other.send(b"x")
+    assert tried.recv(1) == b"x"
+
+
+def test_the_shortest_time_is_not_for_ever(ends: Ends) -> None:
+    tried, _ = ends
+    tried.settimeout(1e-9)
+    with pytest.raises(TimeoutError):
+        tried.recv(1)
+
+
+def test_it_takes_a_connection_over_with_its_time_out() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0.05)
+    with KernelTimedSocket.of(ours) as tried, theirs:
+        assert ours.fileno() == -1
+        assert tried.gettimeout() == 0.05
+        with pytest.raises(TimeoutError):
+            tried.recv(1)
+        theirs.close()
+        assert tried.recv(1) == b""
