@@ -51,7 +51,7 @@ def floor(path: str, size: int) -> Callable[[Lab, int], Sample]:
             port = free_port()
             arguments = ("gunicorn", "benchmarks.floors.view:app", "-w", str(PROCESSES), "--threads", str(THREADS),
                          "-k", "gthread", "-b", f"127.0.0.1:{port}", "--keep-alive", "30",
-                         "--no-control-socket")  # fmt: skip
+                         "--no-control-socket", "--forwarded-allow-ips", "*")  # fmt: skip
             with lab.process(*arguments, env={"BENCH_REDIS_URL": server.url}) as process:
                 lab.wait_for_port(process, port)
                 return _sent(server.url, "in", process, port, path, n, size)

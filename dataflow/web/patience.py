@@ -17,12 +17,13 @@ from __future__ import annotations
 import errno
 import select
 import socket
-import struct
 import time
 from typing import Any, Final
 
-from gunicorn.http.unreader import SocketUnreader
+from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
+
+from dataflow.sockets import KernelTimedSocket
 
 IDLE_S: Final = 10.0
 """How long a request, or its answer, may stand still on its way."""
@@ -30,6 +31,9 @@ LEAST_RATE: Final = 1024
 """So many bytes a second either has to come on by, after `IDLE_S` to begin with."""
 REQUEST_S: Final = 120.0
 """How long it may be on its way, head and body."""
+LEAST_CHUNK: Final = 8 * 1024
+MOST_CHUNK: Final = 1024 * 1024
+"""Bytes to read at a time: the head of a request, or as much of its body as is still to come."""
 STAY_S: Final = 0.002
 """How long a thread waits for the next request of its connection."""
 
@@ -56,11 +60,23 @@ class Progress:
         return 0.0 if self._ended else self._begun + allowed_s - time.monotonic()
 
 
-class PatientUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """Reads a connection; where the client takes too long it tells what it would if the client had hung up."""
+class PatientSocket(KernelTimedSocket):
+    """A connection that waits for `IDLE_S` at a time, at most, where gunicorn would wait for ever."""
+
+    def settimeout(self, value: float | None) -> None:
+        """So many seconds, `IDLE_S` at most."""
+        super().settimeout(IDLE_S if value is None or value > IDLE_S else value)
+
+
+class PatientUnreader(Unreader):  # type: ignore[misc]  # gunicorn has no types
+    """Reads a connection; where the client takes too long it tells what it would if the client had hung up.
+
+    It shows gunicorn no socket, whose time-out that would change for what is left of each request's body.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
+        super().__init__()
+        self._sock = sock
         self._progress = Progress()
 
     def begin(self) -> None:
@@ -69,17 +85,13 @@ class PatientUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no 
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next bytes; none at the end."""
-        left_s = min(IDLE_S, self._progress.left_s())
-        if left_s <= 0:
+        if self._progress.left_s() <= 0:
             return b""
-        self.sock.settimeout(left_s)
         try:
-            data = bytes(super().chunk(size_hint))
+            data = self._sock.recv(min(max(size_hint or 0, LEAST_CHUNK), MOST_CHUNK))
         except TimeoutError:
             self._progress.end()
             return b""
-        finally:
-            self.sock.settimeout(None)
         self._progress.add(len(data))
         return data
 
@@ -112,15 +124,15 @@ class WholeAnswers:
             self._head = b""
 
     def _send(self, data: bytes) -> None:
-        progress, sent = Progress(), 0
-        while sent < len(data):
+        progress, rest = Progress(), memoryview(data)
+        while rest:
             try:
-                count = self._sock.send(memoryview(data)[sent:]) if progress.left_s() > 0 else 0
-            except BlockingIOError:  # SO_SNDTIMEO
+                count = self._sock.send(rest) if progress.left_s() > 0 else 0
+            except TimeoutError:
                 count = 0
             if not count:
                 raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer")
-            sent += count
+            rest = rest[count:]
             progress.add(count)
 
 
@@ -167,8 +179,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 def _patiently(conn: Any, init: Any) -> Any:
     def begin() -> None:
         if not conn.initialized:
+            conn.sock = PatientSocket.of(conn.sock)
             init()
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(IDLE_S), 0))
             conn.parser.unreader = PatientUnreader(conn.sock)
 
     return begin

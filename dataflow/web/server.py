@@ -64,15 +64,17 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     ) -> None:
         self._start = start
         self._service: Service | None = None
-        end_with_parent = dies_with_parent(signal.SIGTERM)
+        self._end_with_parent = dies_with_parent(signal.SIGTERM)
         self._options: dict[str, Any] = {
             "bind": bind,
             "workers": processes,
             "threads": threads,
             "worker_class": PatientWorker,
-            "post_worker_init": lambda worker: end_with_parent(),
+            "post_worker_init": lambda worker: self._begin(worker.cfg),
             "worker_exit": lambda server, worker: self._leave(),
             "control_socket_disable": True,
+            "secure_scheme_headers": {},
+            "forwarded_allow_ips": "*",  # who may say what the two next to this name: nothing; a look costs 10 µs
             "forwarder_headers": "",  # else a client on this machine says by SCRIPT_NAME where our addresses begin
             "graceful_timeout": grace_s,
             "keepalive": KEEPALIVE_S,
@@ -92,6 +94,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         app = self._service.app
         collect_seldom()
         return app
+
+    def _begin(self, cfg: Any) -> None:
+        """In a new process: settings, of which gunicorn asks twenty for each request, become plain attributes."""
+        self._end_with_parent()
+        vars(cfg).update({name: setting.get() for name, setting in cfg.settings.items()})
 
     def _leave(self) -> None:
         if self._service is not None:

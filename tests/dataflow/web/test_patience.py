@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -12,7 +11,16 @@ from types import SimpleNamespace
 import pytest
 
 from dataflow.web import patience
-from dataflow.web.patience import IDLE_S, LEAST_RATE, REQUEST_S, PatientWorker, Progress, WholeAnswers
+from dataflow.web.patience import (
+    IDLE_S,
+    LEAST_RATE,
+    REQUEST_S,
+    PatientSocket,
+    PatientUnreader,
+    PatientWorker,
+    Progress,
+    WholeAnswers,
+)
 
 
 @pytest.fixture
@@ -83,13 +91,42 @@ def test_an_answer_without_a_body_leaves_when_it_is_done(ends: tuple[SimpleNames
     assert answers.fileno() == conn.sock.fileno()
 
 
-def test_a_client_that_does_not_take_its_answer_counts_as_gone(ends: tuple[SimpleNamespace, socket.socket]) -> None:
-    conn, _ = ends
-    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 100_000))
-    answers = WholeAnswers(conn.sock)
+def test_a_client_that_does_not_take_its_answer_counts_as_gone(
+    ends: tuple[SimpleNamespace, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "IDLE_S", 0.1)
+    answers = WholeAnswers(PatientSocket.of(ends[0].sock))
     answers.sendall(b"head")
     with pytest.raises(ConnectionResetError, match="does not take"):
         answers.sendall(b"x" * 10_000_000)
+
+
+def test_a_connection_waits_so_long_at_most_whatever_is_asked_for(ends: tuple[SimpleNamespace, socket.socket]) -> None:
+    with PatientSocket.of(ends[0].sock) as sock:
+        for asked, given in ((None, IDLE_S), (1.0, 1.0), (3600.0, IDLE_S)):
+            sock.settimeout(asked)
+            assert sock.gettimeout() == given
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        sock.setblocking(True)
+        assert sock.gettimeout() == IDLE_S
+
+
+def test_a_client_that_sends_nothing_for_so_long_counts_as_gone(
+    ends: tuple[SimpleNamespace, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "IDLE_S", 0.1)
+    conn, client = ends
+    with PatientSocket.of(conn.sock) as sock:
+        unreader = PatientUnreader(sock)
+        client.send(b"half")
+        assert unreader.read() == b"half"
+        assert unreader.read() == b""
+        client.send(b"too late")
+        assert unreader.read() == b""
+        unreader.begin()
+        assert unreader.read() == b"too late"
 
 
 def test_what_comes_on_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
