@@ -7,16 +7,12 @@ is a fifth of what a small command costs its caller.
 from __future__ import annotations
 
 import os
-import time
 from typing import Any, Final
 
 import redis
 from redis.connection import Connection, ConnectionPool, UnixDomainSocketConnection
 
 from dataflow.sockets import KernelTimedSocket
-
-FRESH_S: Final = 0.05
-"""A connection that was in use so lately is lent without a look at whether the server has closed it."""
 
 
 class _Link(Connection):
@@ -30,36 +26,36 @@ class _UnixLink(UnixDomainSocketConnection):
 
 
 _OURS: Final[dict[type, type]] = {Connection: _Link, UnixDomainSocketConnection: _UnixLink}
-"""Connections with TLS stay as they are: there a time-out is more than one of the socket."""
+"""Connections with TLS stay as they are: there more than the socket has a time-out."""
 
 
 class Pool(ConnectionPool):
     """Lends the connection that came back last. Thread-safe.
 
-    Connections that came back stay lent, as redis-py sees it, as long as they are asked for again at once.
+    Connections that came back stay lent as redis-py sees it. What the server has closed, and what is not one of our
+    sockets, goes through redis-py, which looks closer and connects anew.
     """
 
     def __init__(self, connection_class: type = Connection, **options: Any) -> None:
-        self._warm: list[tuple[Any, float]] = []
+        self._warm: list[Any] = []
         super().__init__(_OURS.get(connection_class, connection_class), **options)
 
     def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
         """A connection for one command, to be given to `release` after it. Raises what connecting raises."""
         if os.getpid() == self.pid:
             try:
-                link, since = self._warm.pop()
+                link = self._warm.pop()
             except IndexError:
                 return super().get_connection()
-            if time.monotonic() - since < FRESH_S and link.is_connected:
+            if isinstance(link._sock, KernelTimedSocket) and link._sock.is_open():
                 return link
             super().release(link)
-            self._cool()
         return super().get_connection()
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
         if connection.is_connected and connection.pid == os.getpid() == self.pid:
-            self._warm.append((connection, time.monotonic()))
+            self._warm.append(connection)
         else:
             super().release(connection)
 
@@ -67,15 +63,6 @@ class Pool(ConnectionPool):
         """Forget all connections: they are those of another process."""
         self._warm = []
         super().reset()
-
-    def _cool(self) -> None:
-        """Give back all that came back: what came back before the last one is older."""
-        while self._warm:
-            try:
-                link, _ = self._warm.pop()
-            except IndexError:  # another thread was faster
-                return
-            super().release(link)
 
 
 def client_of(url: str, **options: Any) -> redis.Redis:

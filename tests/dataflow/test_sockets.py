@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -90,3 +91,16 @@ def test_it_takes_a_connection_over_with_its_time_out() -> None:
             tried.recv(1)
         theirs.close()
         assert tried.recv(1) == b""
+
+
+def test_it_knows_whether_the_other_side_has_hung_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as open_:
+        pairs = [socket.socketpair(), (socket.create_connection(listener.getsockname()), listener.accept()[0])]
+        for ours, theirs in pairs:
+            tried = open_.enter_context(KernelTimedSocket.of(ours))
+            assert tried.is_open()
+            theirs.sendall(b"last words")
+            assert tried.is_open()
+            assert tried.recv(100) == b"last words"
+            theirs.close()
+            assert not tried.is_open()

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.acceptance
 BODY = json.dumps([message()]).encode()
 POST = b"POST /message_hub/ HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n"
 GET = b"GET %b HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n"
+QUESTION = b"GET /livez HTTP/1.1\r\nHost: [::1]\r\n\r\n"
 SIZED = b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
 REFUSED = {
@@ -117,6 +118,26 @@ def test_clients_that_are_gone_in_the_middle_of_a_request_do_not_stop_it(
         while not answers(hub):
             assert time.monotonic() < deadline, "they hold it still"
     assert call(redis, "XLEN", Keys("tests").stream("meter.stream_in").stream) == 0
+
+
+def test_clients_that_take_no_answers_do_not_stop_it(hub: HubProcess) -> None:
+    with ExitStack() as open_:
+        for _ in range(2):  # as many as it has threads
+            link = open_.enter_context(socket.socket())
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            link.connect(("127.0.0.1", hub.port))
+            fill_with_questions(link)
+        deadline = time.monotonic() + 3 * IDLE_S
+        while not answers(hub):
+            assert time.monotonic() < deadline, "they hold it still"
+
+
+def fill_with_questions(link: socket.socket) -> None:
+    """Send until the hub takes no more, because it waits for somebody who takes its answers."""
+    link.settimeout(2)
+    with pytest.raises(TimeoutError):
+        while True:
+            link.sendall(QUESTION * 1000)
 
 
 def answers(hub: HubProcess) -> bool:

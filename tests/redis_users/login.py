@@ -91,14 +91,13 @@ def _lending(users: Users, lend: Callable[..., Any]) -> Callable[..., Any]:
 
 def _put_on_top(pool: Any, role: str | None) -> None:
     """Let the connection that the pool lends next be one of this role."""
-    warm = getattr(pool, "_warm", [])
-    for item in reversed(warm):
-        if getattr(item[0], "suite_role", None) == role:
-            warm.remove(item)
-            warm.append(item)
+    for link in reversed(warm := getattr(pool, "_warm", [])):
+        if getattr(link, "suite_role", None) == role:
+            warm.remove(link)
+            warm.append(link)
             return
-    if warm:
-        pool._cool()
+    while warm:
+        ConnectionPool.release(pool, warm.pop())
     with pool._lock:
         free = pool._available_connections
         for link in reversed(free):

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from dataflow.store.lane import CONFIRM_MS, Confirmed, Frozen, Lane, Lease
-from dataflow.store.redis import connect
 from tests.dataflow.store.store_contract import LONG_MS, freeze, place, put
 from tests.dataflow.store.stores import SIDE, RealStore, mids
 
 pytestmark = pytest.mark.integration
 WAIT_MS = 400
-
-
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    client.close()
 
 
 class Settled:

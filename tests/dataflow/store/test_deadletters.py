@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from dataflow.store.deadletters import MAX_REPLAY, DeadLetters, dead_letter
 from dataflow.store.door import Outgoing
 from dataflow.store.hop import Dead, Drop
-from dataflow.store.redis import call, connect
+from dataflow.store.redis import call
 from tests.dataflow.store.stores import IN, RealStore, drifts, message
-
-
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    client.close()
 
 
 def die(store: RealStore, *numbers: int, reason: str = "rejected") -> DeadLetters:

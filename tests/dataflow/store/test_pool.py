@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from dataflow.errors import OutcomeUnknown, ServerAway
 from dataflow.sockets import KernelTimedSocket
-from dataflow.store.pool import FRESH_S, Pool
+from dataflow.store.pool import Pool
 from dataflow.store.redis import Client, call, connect, send
 from dataflow.testing.servers import RedisServer
 
@@ -42,8 +41,6 @@ def own_id(client: Client) -> int:
 def test_the_connection_that_came_back_is_lent_again(client: Client) -> None:
     first = own_id(client)
     assert own_id(client) == first
-    time.sleep(2 * FRESH_S)
-    assert own_id(client) == first
 
 
 def test_two_at_once_have_one_each(client: Client) -> None:
@@ -72,15 +69,13 @@ def test_threads_never_share_a_connection(client: Client) -> None:
 def test_one_that_the_server_closed_is_noticed_before_a_command_is_sent(client: Client, server: RedisServer) -> None:
     call(client, "PING")
     server.restart()
-    time.sleep(2 * FRESH_S)
     assert call(client, "SET", "a", "1") == b"OK"
-    server.stop()
-    time.sleep(2 * FRESH_S)
+    server.kill()
     with pytest.raises(ServerAway):
         call(client, "SET", "a", "2")
 
 
-def test_one_that_was_just_in_use_may_break_and_says_so(client: Client, server: RedisServer) -> None:
+def test_one_that_breaks_in_use_says_so(client: Client, server: RedisServer) -> None:
     waits = send(client, "BLPOP", "nothing", "0")
     server.kill()
     with pytest.raises(OutcomeUnknown):
@@ -134,3 +129,8 @@ def test_a_unix_socket_does_as_well(server: RedisServer) -> None:
     server.restart()
     with connect(f"unix://{path}") as client:
         assert own_id(client) == own_id(client)
+        server.restart()
+        assert call(client, "SET", "a", "1") == b"OK"
+        server.kill()
+        with pytest.raises(ServerAway):
+            call(client, "SET", "a", "2")

@@ -32,15 +32,6 @@ from tests.dataflow.store.stores import FLOW, IN, LAST, OUT, SIDE, TEXT, RealSto
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    client.close()
-
-
 def test_a_stream_and_its_readers(store: RealStore) -> None:
     store.door().append([message(n) for n in range(10)])
     one = store.hop("one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,22 +14,13 @@ from dataflow.flow.load import loads
 from dataflow.store.declare import Applied, apply, declare, undeclare
 from dataflow.store.handover import Handover
 from dataflow.store.hop import Dead, Entry, Out, Park
-from dataflow.store.redis import call, connect
+from dataflow.store.redis import call
 from tests.dataflow.store.stores import FLOW, IN, OUT, TEXT, RealStore, drifts, message, mid
 
 pytestmark = pytest.mark.integration
 
 HANDLED = Out(((0, message("out", OUT).fields),))
 NAMED = loads(TEXT.replace("  one: {", "  first: {"), FLOW.path)
-
-
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    client.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from redis.exceptions import ResponseError
 
@@ -12,22 +10,13 @@ from dataflow.store import declare
 from dataflow.store.door import Outgoing, Stamp
 from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
 from dataflow.store.keys import Keys
-from dataflow.store.redis import call, connect
+from dataflow.store.redis import call
 from tests.dataflow.store.stores import FLOW, IN, OUT, SIDE, RealStore, drifts, message, mids
 
 pytestmark = pytest.mark.integration
 
 BELOW_CAP, ABOVE_CAP = 3500, 3501
 """Fields of the largest message that a script takes, and of one that it refuses."""
-
-
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    client.close()
 
 
 def everything(store: RealStore) -> dict[bytes, object]:

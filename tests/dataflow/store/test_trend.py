@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from dataflow.store.redis import call, connect
+from dataflow.store.redis import call
 from dataflow.store.trend import NOTE_EVERY_MS, NOTES, Note, Trend, full_in_s, note_depths, read_trends
 from tests.dataflow.store.stores import FLOW, IN, OUT, RealStore, message
 
@@ -40,15 +38,6 @@ def test_growth_is_that_of_the_last_minute(known: Trend, growth: float | None) -
 )  # fmt: skip
 def test_when_a_stream_is_full(depth: int, max_len: int | None, growth: float | None, seconds: float | None) -> None:
     assert full_in_s(depth, max_len, growth) == seconds
-
-
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    client.close()
 
 
 @pytest.mark.integration
