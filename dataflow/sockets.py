@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import socket
 import struct
+import time
 from typing import Any, Final, Self
 
 _TIMEVAL: Final = "qq" if socket.SO_RCVTIMEO == 66 else "ll"
@@ -22,7 +23,11 @@ _ESTABLISHED: Final = b"\x01"
 
 
 class KernelTimedSocket(socket.socket):
-    """A connected socket that is used as any other, time-outs and their errors included; make it with `of`."""
+    """A connected socket that is used as any other, time-outs and their errors included; make it with `of`.
+
+    Two differences: a signal that comes while the main thread waits begins the time-out anew, for Python repeats the
+    call; and on a Unix socket the kernel grants it to each part of what is sent.
+    """
 
     _seconds: float | None = None
 
@@ -89,12 +94,19 @@ class KernelTimedSocket(socket.socket):
         except BlockingIOError as error:
             raise self._late(error) from None
 
-    def sendall(self, *args: Any) -> None:
-        """Raises TimeoutError: some of it may have been sent. The time-out is for each part that the kernel takes."""
-        try:
-            super().sendall(*args)
-        except BlockingIOError as error:
-            raise self._late(error) from None
+    def sendall(self, data: Any, *args: Any) -> None:
+        """Raises TimeoutError: some of it may have been sent. The time-out is for all of it."""
+        sent = self.send(data, *args)
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:], *args)
+
+    def _send_rest(self, rest: memoryview, *args: Any) -> None:
+        """The kernel took only a part: for a large one it waits as long as it may, and then tells what it has."""
+        begun = time.monotonic()
+        while rest:
+            if self._seconds and time.monotonic() - begun >= self._seconds:
+                raise TimeoutError("timed out")
+            rest = rest[self.send(rest, *args) :]
 
     def _late(self, error: OSError) -> OSError:
         return error if self._seconds == 0 else TimeoutError("timed out")

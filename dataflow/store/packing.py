@@ -23,7 +23,9 @@ def pack(parts: Sequence[Any]) -> bytes:
 def packed(messages: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
     """The argument of `read_messages` of lib.lua, out of (target number from 0, fields).
 
-    Raises ValueError: fields that are no pairs of name and value.
+    Raises:
+        ValueError: fields that are no pairs of name and value.
+        TypeError: a part that is not bytes. Redis would refuse it in the middle of a script, or write it its own way.
     """
     pairs = list(messages)
     return pack(_listed_if_alike(pairs) or _listed_each(pairs))
@@ -31,8 +33,15 @@ def packed(messages: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
 
 def packed_columns(target: int, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]) -> bytes:
     """The same for messages of the same names to one target: for each name the values of all messages."""
-    rows = zip(*columns, strict=True)
-    return pack([1, len(names), *names, target + 1, 1, len(columns[0]), *chain.from_iterable(rows)])
+    values = _bytes(list(chain.from_iterable(zip(*columns, strict=True))))
+    return pack([1, len(names), *_bytes(names), target + 1, 1, len(columns[0]), *values])
+
+
+def _bytes(parts: Sequence[Any]) -> Sequence[bytes]:
+    if not set(map(type, parts)) <= {bytes}:
+        wrong = next(part for part in parts if type(part) is not bytes)
+        raise TypeError(f"a message holds {wrong!r}, which is not bytes")
+    return parts
 
 
 def _listed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
@@ -43,7 +52,7 @@ def _listed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[An
     names = rows[0][::2]
     if targets.count(targets[0]) < len(rows) or set(map(len, rows)) != {2 * len(names)} or not names:
         return []
-    parts = list(chain.from_iterable(rows))
+    parts = _bytes(list(chain.from_iterable(rows)))
     if parts[::2] != [*names] * len(rows):
         return []
     return [1, len(names), *names, targets[0] + 1, 1, len(rows), *parts[1::2]]
@@ -54,7 +63,7 @@ def _listed_each(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
     runs: list[Any] = []
     last_target, last_names, count_at = -1, None, 0
     for target, fields in messages:
-        names = fields[::2]
+        names = _bytes(fields)[::2]
         if names != last_names or target != last_target:
             last_target, last_names, count_at = target, names, len(runs) + 2
             runs += (target + 1, shapes.setdefault(tuple(names), len(shapes) + 1), 0)

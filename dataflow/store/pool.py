@@ -32,37 +32,49 @@ _OURS: Final[dict[type, type]] = {Connection: _Link, UnixDomainSocketConnection:
 class Pool(ConnectionPool):
     """Lends the connection that came back last. Thread-safe.
 
-    Connections that came back stay lent as redis-py sees it. What the server has closed, and what is not one of our
-    sockets, goes through redis-py, which looks closer and connects anew.
+    `lend` and `keep` are for whoever reads each answer whole; a connection that is kept stays lent as redis-py sees it.
+    What the server has closed, and what is not one of our sockets, goes through redis-py, which looks closer and
+    connects anew. redis-py's own `get_connection` and `release` are as ever.
     """
 
     def __init__(self, connection_class: type = Connection, **options: Any) -> None:
         self._warm: list[Any] = []
         super().__init__(_OURS.get(connection_class, connection_class), **options)
 
-    def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> Any:
-        """A connection for one command, to be given to `release` after it. Raises what connecting raises."""
-        if os.getpid() == self.pid:
-            try:
-                link = self._warm.pop()
-            except IndexError:
-                return super().get_connection()
-            if isinstance(link._sock, KernelTimedSocket) and link._sock.is_open():
-                return link
-            super().release(link)
-        return super().get_connection()
+    def lend(self) -> Any:
+        """A connection for one command, then to be given to `keep` or `discard`. Raises what connecting raises."""
+        link = self._warm_link() if os.getpid() == self.pid else None
+        if link is None:
+            return self.get_connection()
+        if isinstance(link._sock, KernelTimedSocket) and link._sock.is_open():
+            return link
+        self.release(link)
+        return self.get_connection()
 
-    def release(self, connection: Any) -> None:
-        """Take a connection back."""
-        if connection.is_connected and connection.pid == os.getpid() == self.pid:
-            self._warm.append(connection)
+    def keep(self, link: Any) -> None:
+        """Take a connection back on which nothing is outstanding: the answer to its command was read whole."""
+        if link.pid == os.getpid() == self.pid:
+            self._warm.append(link)
         else:
-            super().release(connection)
+            self.release(link)
+
+    def discard(self, link: Any) -> None:
+        """Take a connection back that may still bring an answer: it is closed."""
+        try:
+            link.disconnect()
+        finally:
+            self.release(link)
 
     def reset(self) -> None:
         """Forget all connections: they are those of another process."""
         self._warm = []
         super().reset()
+
+    def _warm_link(self) -> Any:
+        try:
+            return self._warm.pop()
+        except IndexError:
+            return None
 
 
 def client_of(url: str, **options: Any) -> redis.Redis:

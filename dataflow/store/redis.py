@@ -8,7 +8,7 @@ answer). Replies are raw: bytes, ints and lists, as the server gives them under 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -28,10 +28,11 @@ from redis.exceptions import TimeoutError as LinkTimeout
 from redis.retry import Retry
 
 from dataflow.errors import OutcomeUnknown, ServerAway, ServerFull, UserError
-from dataflow.store.pool import client_of
+from dataflow.store.pool import Pool, client_of
 
 Client = redis.Redis
 
+_BROKEN = (LinkError, LinkTimeout, OSError)
 _NOT_NOW = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
 _NOT_NOW_CODES = ("READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY ", "CLUSTERDOWN ", "TRYAGAIN ")
 """What a server answers before it does anything, as long as something is not as it should be."""
@@ -88,42 +89,45 @@ def send(client: Client, *args: Any) -> Callable[[], Any]:
     Must be called, once: a connection is kept for it until then. Both raise what `call` raises; when `send` does, there
     is no reply to wait for.
     """
-    pool = client.connection_pool
+    pool = cast(Pool, client.connection_pool)
     try:
-        link = pool.get_connection()
-    except (LinkError, LinkTimeout, OSError) as error:
+        link = pool.lend()
+    except _BROKEN as error:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
+    sent = False
     try:
-        link.send_packed_command([pack_command(args)])  # type: ignore[no-untyped-call]
-    except BaseException as error:
-        raise _broken(client, link, error) from error
+        link.send_packed_command([pack_command(args)])
+        sent = True
+    except _BROKEN as error:
+        raise _unknown(client, error) from error
+    finally:
+        if not sent:
+            pool.discard(link)
 
     def reply() -> Any:
+        whole = False
         try:
             answer = link.read_response()
-        except BaseException as error:
-            raise _broken(client, link, error) from error
-        pool.release(link)
-        return answer
+            whole = True
+            return answer
+        except BusyLoadingError as error:
+            raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
+        except ResponseError as error:
+            whole = True
+            raise _refusal(client, error) from error
+        except _BROKEN as error:
+            raise _unknown(client, error) from error
+        finally:
+            if whole:
+                pool.keep(link)
+            else:
+                pool.discard(link)
 
     return reply
 
 
-def _broken(client: Client, link: Any, error: BaseException) -> BaseException:
-    """What went wrong with a command on a connection, as our own errors. The connection goes back to its pool."""
-    try:
-        if isinstance(error, BusyLoadingError):
-            return ServerAway(f"Redis at {address(client)} is still loading its data")
-        if isinstance(error, ResponseError):
-            return _refusal(client, error)
-        link.disconnect()
-        if isinstance(error, LinkError | LinkTimeout | OSError):
-            return OutcomeUnknown(
-                f"Redis at {address(client)} did not answer ({error}); the request may have been carried out"
-            )
-        return error
-    finally:
-        client.connection_pool.release(link)
+def _unknown(client: Client, error: Exception) -> OutcomeUnknown:
+    return OutcomeUnknown(f"Redis at {address(client)} did not answer ({error}); the request may have been carried out")
 
 
 def _refusal(client: Client, error: ResponseError) -> Exception:

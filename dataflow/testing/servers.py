@@ -25,6 +25,7 @@ from dataflow.clickhouse.address import ServerAddress
 from dataflow.clickhouse.link import Link
 from dataflow.errors import DataflowError
 from dataflow.process import dies_with_parent
+from dataflow.store.pool import client_of
 from dataflow.up import redis_server
 from dataflow.up.ports import free_port
 
@@ -102,7 +103,7 @@ class RedisServer:
     def client(self, **options: object) -> redis.Redis:
         """A client that answers bytes and never repeats a command by itself. The caller closes it."""
         retry = Retry(NoBackoff(), 0)
-        return redis.Redis.from_url(self.url, retry=retry, **options)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+        return client_of(self.url, retry=retry, **options)
 
     def start(self) -> None:
         """Start it and wait until it answers; on the port that it had before, if any."""

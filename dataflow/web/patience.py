@@ -15,6 +15,7 @@ And it sends the head of an answer and its body apart: two packets, for which mo
 from __future__ import annotations
 
 import errno
+import math
 import select
 import socket
 import time
@@ -34,6 +35,8 @@ REQUEST_S: Final = 120.0
 LEAST_CHUNK: Final = 8 * 1024
 MOST_CHUNK: Final = 1024 * 1024
 """Bytes to read at a time: the head of a request, or as much of its body as is still to come."""
+DRAIN_S: Final = 5.0
+"""How long a body that its view has not read may take to come, after the answer."""
 STAY_S: Final = 0.002
 """How long a thread waits for the next request of its connection."""
 
@@ -43,21 +46,20 @@ class Progress:
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
+        self._end = self._begun + REQUEST_S
         self._bytes = 0
-        self._ended = False
 
     def add(self, count: int) -> None:
         """So many more bytes have come."""
         self._bytes += count
 
-    def end(self) -> None:
-        """It has stood still for too long."""
-        self._ended = True
+    def end_in(self, seconds: float) -> None:
+        """It may take so much longer at most."""
+        self._end = min(self._end, time.monotonic() + seconds)
 
     def left_s(self) -> float:
         """Seconds; 0 or less when the other side counts as gone."""
-        allowed_s = min(REQUEST_S, IDLE_S + self._bytes / LEAST_RATE)
-        return 0.0 if self._ended else self._begun + allowed_s - time.monotonic()
+        return min(self._end, self._begun + IDLE_S + self._bytes / LEAST_RATE) - time.monotonic()
 
 
 class PatientSocket(KernelTimedSocket):
@@ -74,6 +76,10 @@ class PatientUnreader(Unreader):  # type: ignore[misc]  # gunicorn has no types
     It shows gunicorn no socket, whose time-out that would change for what is left of each request's body.
     """
 
+    gone = False
+    """Whether nothing more is read from this connection: else what comes late of one request would be taken for the
+    next one."""
+
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
         self._sock = sock
@@ -83,15 +89,22 @@ class PatientUnreader(Unreader):  # type: ignore[misc]  # gunicorn has no types
         """A request begins."""
         self._progress = Progress()
 
+    def finish(self) -> None:
+        """A request was answered: what is left of it is of no use."""
+        self._progress.end_in(DRAIN_S)
+
     def chunk(self, size_hint: int | None = None) -> bytes:
         """The next bytes; none at the end."""
-        if self._progress.left_s() <= 0:
+        left_s = self._progress.left_s()
+        if self.gone or left_s <= 0:
+            self.gone = True
             return b""
+        self._sock.settimeout(math.ceil(left_s))
         try:
             data = self._sock.recv(min(max(size_hint or 0, LEAST_CHUNK), MOST_CHUNK))
         except TimeoutError:
-            self._progress.end()
-            return b""
+            data = b""
+        self.gone = not data
         self._progress.add(len(data))
         return data
 
@@ -150,11 +163,20 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             return _DEFER  # to the main thread, which watches it until a request comes
         else:
             conn.init = _patiently(conn, conn.init)
-        kept = super().handle(conn)
+        kept = self._answer(conn)
         while kept is True and self._goes_on(conn):
             conn.parser.unreader.begin()
-            kept = super().handle(conn)
+            kept = self._answer(conn)
         return kept
+
+    def _answer(self, conn: Any) -> Any:
+        kept = super().handle(conn)
+        return False if kept is True and conn.parser.unreader.gone else kept
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Called by gunicorn after each answer: whether the next request begins where this one ends."""
+        conn.parser.unreader.finish()
+        return bool(super()._keepalive_after(conn, keepalive))
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Called for each request by gunicorn. Returns whether the connection can be kept."""

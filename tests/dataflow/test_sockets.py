@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +18,8 @@ Ends = tuple[socket.socket, socket.socket]
 @pytest.fixture(params=["kernel", "python"])
 def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
     """The end to be tried, and the other one: both kinds pass the same tests."""
-    ours, theirs = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours, theirs = socket.create_connection(listener.getsockname()), listener.accept()[0]
     tried = KernelTimedSocket.of(ours) if request.param == "kernel" else ours
     with tried, theirs:
         yield tried, theirs
@@ -55,6 +57,44 @@ def test_what_nobody_takes_is_late_too(ends: Ends) -> None:
         tried.sendall(b"x" * 50_000_000)
     with pytest.raises(TimeoutError):
         tried.send(b"x" * 1_000_000)
+
+
+def test_one_who_takes_it_slowly_does_not_begin_the_time_anew(ends: Ends) -> None:
+    tried, other = ends
+    tried.settimeout(0.5)
+    stop = threading.Event()
+
+    def take() -> None:
+        while not stop.wait(0.1):
+            other.recv(50_000)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            tried.sendall(b"x" * 50_000_000)
+        assert time.monotonic() - begun < 3
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_all_is_sent_to_one_who_takes_it(ends: Ends) -> None:
+    tried, other = ends
+    tried.settimeout(20)
+    data = bytes(range(256)) * 40_000
+    found = bytearray()
+
+    def take() -> None:
+        while len(found) < len(data):
+            found.extend(other.recv(1_000_000))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    tried.sendall(data)
+    thread.join()
+    assert found == data
 
 
 def test_it_does_not_wait_if_told_so_and_does_again(ends: Ends) -> None:

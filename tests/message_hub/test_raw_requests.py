@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 
 import pytest
@@ -16,7 +16,7 @@ from dataflow.store.declare import apply
 from dataflow.store.keys import Keys
 from dataflow.store.redis import Client, call, connect
 from dataflow.testing.servers import RedisServer
-from dataflow.web.patience import IDLE_S
+from dataflow.web.patience import DRAIN_S, IDLE_S
 from tests.message_hub.support import HubProcess, message
 
 pytestmark = pytest.mark.acceptance
@@ -118,6 +118,35 @@ def test_clients_that_are_gone_in_the_middle_of_a_request_do_not_stop_it(
         while not answers(hub):
             assert time.monotonic() < deadline, "they hold it still"
     assert call(redis, "XLEN", Keys("tests").stream("meter.stream_in").stream) == 0
+
+
+@pytest.mark.parametrize("path", [b"/nowhere", b"/message_hub/"])
+def test_a_body_that_comes_too_late_is_not_taken_for_a_request(hub: HubProcess, redis: Client, path: bytes) -> None:
+    inner = POST + SIZED
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=3 * IDLE_S) as link:
+        link.sendall(b"POST %b HTTP/1.1\r\nHost: [::1]\r\nContent-Length: %d\r\n\r\n" % (path, len(inner)))
+        answer = link.recv(65536)
+        assert answer.startswith((b"HTTP/1.1 404", b"HTTP/1.1 400"))
+        time.sleep(IDLE_S + 1 if answer.startswith(b"HTTP/1.1 404") else 0)
+        with suppress(ConnectionError):  # the hub has hung up
+            link.sendall(inner)
+            while part := link.recv(65536):
+                answer += part
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert call(redis, "XLEN", Keys("tests").stream("meter.stream_in").stream) == 0
+
+
+def test_a_client_that_sends_on_after_its_answer_is_cut_off(hub: HubProcess) -> None:
+    """Else two of them, without a key, would hold two threads for as long as a body may take."""
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=20) as link:
+        link.sendall(b"POST /nowhere HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 1000000\r\n\r\n")
+        begun = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while True:
+                link.sendall(b"x" * 2000)
+                time.sleep(0.5)
+                assert time.monotonic() - begun < 2 * DRAIN_S + 2
+    assert time.monotonic() - begun > 1
 
 
 def test_clients_that_take_no_answers_do_not_stop_it(hub: HubProcess) -> None:

@@ -66,7 +66,7 @@ def install_in_child(environ: Mapping[str, str] = os.environ) -> None:
 def install(users: Users) -> None:
     """Change redis-py in this process, for good."""
     ConnectionPool.get_connection = _lending(users, ConnectionPool.get_connection)  # type: ignore[method-assign]
-    Pool.get_connection = _lending(users, Pool.get_connection)  # type: ignore[method-assign]
+    Pool.lend = _lending(users, Pool.lend)  # type: ignore[method-assign]
     AbstractConnection.on_connect_check_health = _logging_in(  # type: ignore[method-assign]
         users, AbstractConnection.on_connect_check_health
     )

@@ -22,7 +22,7 @@ local list = cmsgpack.unpack(ARGV[5])
 local entries, at, last = {}, 1, #list
 local n_messages = 0
 while at <= last do
-  local entry = {id = list[at], kind = list[at + 1]}
+  local entry = {id = list[at], kind = list[at + 1], from = 0, to = 0}
   local n = tonumber(entry.kind)
   at = at + 2
   if n then
@@ -38,16 +38,11 @@ while at <= last do
   entries[#entries + 1] = entry
 end
 local n_entries = #entries
-local runs, wrong = read_messages(ARGV[6])
-if not runs then return wrong end
-local run_of, first_of = {}, {}
-for _, run in ipairs(runs) do
-  for i = 0, run.n - 1 do
-    run_of[#run_of + 1] = run
-    first_of[#run_of] = run.first + i * run.shape.n
-  end
-end
-if #run_of ~= n_messages then return redis.error_reply('ERR ' .. #run_of .. ' messages for ' .. n_messages) end
+local runs, wanted = read_messages(ARGV[6])
+if not runs then return wanted end
+local n_given = 0
+for _, run in ipairs(runs) do n_given = n_given + run.n end
+if n_given ~= n_messages then return redis.error_reply('ERR ' .. n_given .. ' messages for ' .. n_messages) end
 
 -- Which are ours? Entries mostly come in the order of the stream, so one question from the first to the last finds them.
 -- (XPENDING raises if the group is gone; XACK would say 0.)
@@ -71,23 +66,37 @@ end
 if together and #lost > 0 then mine = {} end
 if #mine == 0 then return {'OK', 0, unpack(lost)} end
 
+-- What is to be written: all messages as they came, or, if entries are lost, those of the others.
+if #lost > 0 then
+  local single = {}
+  for _, run in ipairs(runs) do
+    for i = 0, run.n - 1 do
+      local first = run.first + i * run.shape.n
+      single[#single + 1] = {target = run.target, shape = run.shape, n = 1, first = first, list = run.list}
+    end
+  end
+  runs, wanted = {}, {}
+  for _, entry in ipairs(mine) do
+    if entry.kind == 'out' then
+      for message = entry.from, entry.to do
+        local run = single[message]
+        runs[#runs + 1] = run
+        wanted[run.target] = (wanted[run.target] or 0) + 1
+      end
+    end
+  end
+end
+
 -- Is there room, and is everything what it should be?
-wrong = wrong_type('hash', groups, counts, tally, attempts) or wrong_type('zset', parked)
+local wrong = wrong_type('hash', groups, counts, tally, attempts) or wrong_type('zset', parked)
 if wrong then return wrong end
-local wanted, n_dead = {}, 0
+local n_dead = 0
 for _, entry in ipairs(mine) do
   if entry.kind == 'park' and #fields_of(stream, entry.id) > MAX_PARTS then
     entry.kind, entry.reason = 'dead', 'too_many_fields'
     entry.error = 'a message of more than ' .. MAX_PARTS / 2 .. ' fields cannot come back'
   end
-  if entry.kind == 'out' then
-    for message = entry.from, entry.to do
-      local target = run_of[message].target
-      wanted[target] = (wanted[target] or 0) + 1
-    end
-  elseif entry.kind == 'dead' then
-    n_dead = n_dead + 1
-  end
+  if entry.kind == 'dead' then n_dead = n_dead + 1 end
 end
 for target, n in pairs(wanted) do
   local key = 7 + 2 * target
@@ -115,13 +124,10 @@ end
 permit(counts)
 local n_out, n_handled, n_dropped = 0, 0, 0
 local ids = {}
+for _, run in ipairs(runs) do add_messages(KEYS[7 + 2 * run.target], run) end
 for i, entry in ipairs(mine) do
   ids[i] = entry.id
   if entry.kind == 'out' then
-    for message = entry.from, entry.to do
-      local run = run_of[message]
-      add_messages(KEYS[7 + 2 * run.target], run, nil, first_of[message], 1)
-    end
     n_out = n_out + entry.to - entry.from + 1
     n_handled = n_handled + 1
   elseif entry.kind == 'drop' then

@@ -102,12 +102,11 @@ local function read_messages(argument, path)
   return runs, wanted
 end
 
--- Append n messages of a run, whose values begin at `first`: all of it, if that is not told. With a hop, their second
--- field is the path, which goes on with that.
-local function add_messages(stream, run, hop, first, n)
+-- Append the messages of a run. With a hop, their second field is the path, which goes on with that.
+local function add_messages(stream, run, hop)
   local call, list, parts, width, gap = redis.call, run.list, run.shape.parts, run.shape.n, run.shape.gap
-  first = first or run.first
-  for _ = 1, n or run.n do
+  local first = run.first
+  for _ = 1, run.n do
     parts[2] = list[first]
     for i = 2, width do parts[2 * i + gap] = list[first + i - 1] end
     first = first + width

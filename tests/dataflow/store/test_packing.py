@@ -63,3 +63,18 @@ ROW = [b"_mid", b"m", b"a", b"1"]
 )
 def test_the_fast_way_gives_what_the_slow_one_does(messages: list[tuple[int, list[bytes]]]) -> None:
     assert unpacked(packed(messages)) == _listed_each(messages)
+
+
+@pytest.mark.parametrize("wrong", ["text", 7, 0.1, True, None, [1], bytearray(b"x")])
+def test_what_is_not_bytes_is_refused_before_anything_is_sent(wrong: Any) -> None:
+    for messages in (
+        [(0, [b"a", wrong])],
+        [(0, [b"a", b"1"]), (0, [b"b", wrong])],
+        [(0, [b"a", b"1"]), (1, [wrong, b"1"])],
+    ):
+        with pytest.raises(TypeError, match="is not bytes"):
+            packed(messages)
+    with pytest.raises(TypeError, match="is not bytes"):
+        packed_columns(0, [b"a", b"b"], [[b"1", b"2"], [b"3", wrong]])
+    with pytest.raises(TypeError, match="is not bytes"):
+        packed_columns(0, [b"a", wrong], [[b"1"], [b"2"]])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -93,6 +95,65 @@ def test_no_answer_in_time_is_told_and_the_connection_not_used_again(server: Red
         assert call(client, "PING") == b"PONG"
 
 
+def test_who_is_interrupted_leaves_no_answer_to_the_next(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it happens: while connecting, while sending, while waiting; by our calls, or by redis-py's own."""
+    call(client, "PING")
+    for times in range(12):
+        for asks in (lambda: call(client, "ECHO", "old"), lambda: client.echo("old")):
+            client.connection_pool.disconnect()
+            with interrupted(monkeypatch, after=times), suppress(KeyboardInterrupt):
+                asks()
+            for word in (b"one", b"two", b"three"):
+                assert call(client, "ECHO", word) == word
+                assert client.echo(word) == word
+
+
+@contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
+    """KeyboardInterrupt at a system call on a socket to Redis, before or after it; so many go well first."""
+    left = [after]
+
+    def guard(name: str) -> None:
+        method = getattr(KernelTimedSocket, name)
+
+        def guarded(sock: KernelTimedSocket, *args: object) -> object:
+            left[0] -= 1
+            if left[0] == -1:
+                raise KeyboardInterrupt
+            found = method(sock, *args)
+            left[0] -= 1
+            if left[0] == -1:
+                raise KeyboardInterrupt
+            return found
+
+        context.setattr(KernelTimedSocket, name, guarded)
+
+    with monkeypatch.context() as context:
+        for name in ("recv_into", "sendall"):
+            guard(name)
+        yield
+
+
+def test_an_answer_too_many_is_not_taken_for_the_next_one() -> None:
+    """A peer that says more than it was asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = threading.Thread(target=_say_too_much, args=(listener,), daemon=True)
+        peer.start()
+        with connect(f"redis://127.0.0.1:{listener.getsockname()[1]}/0", timeout_s=2.0) as client:
+            for _ in range(3):
+                with pytest.raises(ServerAway):
+                    call(client, "ECHO", "mine")
+
+
+def _say_too_much(listener: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            link, _ = listener.accept()
+            with link:
+                while asked := link.recv(65536):
+                    link.sendall(b"+OK\r\n" * asked.count(b"*") + b"$5\r\nother\r\n")
+
+
 def test_a_child_process_makes_connections_of_its_own(client: Client) -> None:
     ours = own_id(client)
     reading, writing = os.pipe()
@@ -117,10 +178,10 @@ def test_disconnecting_closes_those_that_came_back(client: Client, pool: Pool) -
 
 
 def test_sockets_keep_their_time_outs_in_the_kernel(pool: Pool) -> None:
-    link = pool.get_connection()
+    link = pool.lend()
     assert isinstance(link._sock, KernelTimedSocket)
     assert link._sock.gettimeout() == 2.0
-    pool.release(link)
+    pool.keep(link)
 
 
 def test_a_unix_socket_does_as_well(server: RedisServer) -> None:

@@ -113,9 +113,10 @@ def test_a_connection_waits_so_long_at_most_whatever_is_asked_for(ends: tuple[Si
         assert sock.gettimeout() == IDLE_S
 
 
-def test_a_client_that_sends_nothing_for_so_long_counts_as_gone(
+def test_a_client_that_sends_nothing_for_so_long_is_gone_for_good(
     ends: tuple[SimpleNamespace, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What comes late of one request must not be taken for the next."""
     monkeypatch.setattr(patience, "IDLE_S", 0.1)
     conn, client = ends
     with PatientSocket.of(conn.sock) as sock:
@@ -123,10 +124,38 @@ def test_a_client_that_sends_nothing_for_so_long_counts_as_gone(
         client.send(b"half")
         assert unreader.read() == b"half"
         assert unreader.read() == b""
+        assert unreader.gone
         client.send(b"too late")
-        assert unreader.read() == b""
         unreader.begin()
-        assert unreader.read() == b"too late"
+        assert unreader.read() == b""
+        assert unreader.gone
+
+
+def test_a_request_whose_time_was_over_before_its_rest_came_is_not_read_on(
+    ends: tuple[SimpleNamespace, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A view may take longer than a client may: then the rest of a body that it has not read is there, but too late."""
+    conn, client = ends
+    with PatientSocket.of(conn.sock) as sock:
+        unreader = PatientUnreader(sock)
+        client.send(b"the rest")
+        late = patience.time.monotonic() + IDLE_S + 1
+        monkeypatch.setattr(patience.time, "monotonic", lambda: late)
+        assert unreader.read() == b""
+        assert unreader.gone
+
+
+def test_what_is_left_of_a_request_may_take_a_moment(
+    ends: tuple[SimpleNamespace, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "DRAIN_S", 0.0)
+    conn, client = ends
+    with PatientSocket.of(conn.sock) as sock:
+        unreader = PatientUnreader(sock)
+        client.send(b"rest")
+        unreader.finish()
+        assert unreader.read() == b""
+        assert unreader.gone
 
 
 def test_what_comes_on_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,5 +168,7 @@ def test_what_comes_on_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress.left_s() == 5.0
     progress.add(10_000 * LEAST_RATE)
     assert progress.left_s() == REQUEST_S - IDLE_S
-    progress.end()
-    assert progress.left_s() == 0.0
+    progress.end_in(7.0)
+    assert progress.left_s() == 7.0
+    progress.end_in(50.0)
+    assert progress.left_s() == 7.0
