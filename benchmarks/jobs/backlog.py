@@ -91,12 +91,12 @@ JOB = Job(
 )
 WORKER = Job(
     "backlog_hop",
-    "a worker's first 100 thousand of 3 million messages",
-    (Contender("of 3 million", worker(30)), Contender("of as many", worker(1))),
+    "a worker's first 200 thousand of 2 million messages",
+    (Contender("of 2 million", worker(10)), Contender("of as many", worker(1))),
     (
-        ratio("of as many", 0.9, of="of 3 million"),
-        fact("our memory grew by MB", 10.0, side="at most", of="of 3 million"),
+        ratio("of as many", 0.9, of="of 2 million"),
+        fact("our memory grew by MB", 10.0, side="at most", of="of 2 million"),
     ),
-    messages=2.0,
+    messages=4.0,
     most_rounds=2,
 )

@@ -90,13 +90,14 @@ def send(client: Client, *args: Any) -> Callable[[], Any]:
     is no reply to wait for.
     """
     pool = cast(Pool, client.connection_pool)
+    command = pack_command(args)
     try:
         link = pool.lend()
     except _BROKEN as error:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
     sent = False
     try:
-        link.send_packed_command([pack_command(args)])
+        link.send_packed_command([command])
         sent = True
     except _BROKEN as error:
         raise _unknown(client, error) from error
@@ -114,7 +115,10 @@ def send(client: Client, *args: Any) -> Callable[[], Any]:
             raise ServerAway(f"Redis at {address(client)} is still loading its data") from error
         except ResponseError as error:
             whole = True
-            raise _refusal(client, error) from error
+            meaning = _refusal(client, error)
+            if meaning is error:
+                raise
+            raise meaning from error
         except _BROKEN as error:
             raise _unknown(client, error) from error
         finally:

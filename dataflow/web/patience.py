@@ -4,7 +4,7 @@ gunicorn's threads read a request and send its answer with no limit of time, and
 a new connection: as many clients as there are threads, each gone in the middle, would stop a service for good. Here a
 thread takes a connection when a request has come on it. A client that sends or takes nothing for `IDLE_S`, is slower
 than `LEAST_RATE`, or needs more than `REQUEST_S` for one request, is taken for one that has hung up. A request that
-broke off is refused by its view, and nothing of it is stored.
+broke off is refused by its view, and nothing of it is stored; what comes of it later is not read.
 
 gunicorn hands a connection that is kept back to its main thread after each request, to be given to a thread when the
 next one comes: some wake-ups of threads for each, which cost as much as a view. Clients that send much send the next
