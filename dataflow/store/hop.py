@@ -367,4 +367,4 @@ def _size(rows: Sequence[tuple[Entry, Outcome]]) -> int:
     """Bytes that a script writes for these entries."""
     written = [fields for _, outcome in rows if isinstance(outcome, Out) for _, fields in outcome.messages]
     written += [entry.fields for entry, outcome in rows if isinstance(outcome, Dead | Park)]
-    return sum(map(len, chain.from_iterable(written)))
+    return len(b"".join(chain.from_iterable(written)))
