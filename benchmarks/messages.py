@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -62,42 +63,49 @@ class Span:
     seconds: float
 
 
-def check_stream(url: str, key: str, n: int, *, factor: float = 1.0) -> Span:
-    """Every one of the first n messages is in the stream once, whole, its value times `factor`; and how long it took.
+def check_stream(url: str, key: str, n: int, *, factor: float = 1.0, by: str = "") -> Span:
+    """Every one of the first n messages that `fill` gives is in the stream once, whole, with its id, its value times
+    `factor`, its path one hop longer if it was moved `by` a node; and how long it took.
 
     Raises CheckFailed.
     """
-    return _check(list(entries(url, key)), n, factor)
+    return _check(list(entries(url, key)), n, factor, by)
 
 
-def check_first(url: str, key: str, n: int, *, factor: float = 1.0) -> Span:
+def check_first(url: str, key: str, n: int, *, factor: float = 1.0, by: str = "") -> Span:
     """As `check_stream`, for a stream that may hold more than the first n messages: those come first, in order."""
     with Wire(url) as wire:
-        return _check(wire.call("XRANGE", key, "-", "+", "COUNT", n), n, factor)
+        return _check(wire.call("XRANGE", key, "-", "+", "COUNT", n), n, factor, by)
 
 
-def _check(found: list[tuple[bytes, list[bytes]]], n: int, factor: float) -> Span:
+def _check(found: list[tuple[bytes, list[bytes]]], n: int, factor: float, by: str) -> Span:
     rows = [dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in found]
     check_rows(((row.get(b"_mid", b"").decode(), read_row(row)) for row in rows), n, factor=factor)
-    if any(row.get(b"_path", b"")[: len(PATH)] != PATH for row in rows):
-        raise CheckFailed("a message has lost its path")
+    path = re.compile(re.escape(PATH) + (rb">%s@\d{13}" % by.encode() if by else b""))
+    for row in rows:
+        if row[b"_mid"] != b"%s-%s" % (REQUEST.encode(), row[b"n"]):
+            raise CheckFailed(f"a message has the id of another: {row}")
+        if not path.fullmatch(row.get(b"_path", b"")):
+            raise CheckFailed(f"a message came another way: {row}")
     return span([id_ for id_, _ in found])
 
 
 def check_rows(rows: Iterable[tuple[str, dict[str, Any]]], n: int, *, factor: float = 1.0) -> None:
     """The same for (mid, message) pairs that came from anywhere."""
     mids: set[str] = set()
+    numbers: set[int] = set()
     count = 0
     for mid, row in rows:
         count += 1
         mids.add(mid)
         i = row["n"]
+        numbers.add(i)
         wanted = message(i)
         wanted["value"] *= factor
         if row != wanted or not 0 <= i < n:
             raise CheckFailed(f"{row} where {wanted} was expected")
-    if count != n or len(mids) != n:
-        raise CheckFailed(f"{count} messages with {len(mids)} different ids came out, {n} went in")
+    if not count == len(mids) == len(numbers) == n:
+        raise CheckFailed(f"{count} came out, {len(numbers)} different messages with {len(mids)} ids; {n} went in")
 
 
 def span(ids: list[bytes]) -> Span:

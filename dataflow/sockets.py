@@ -96,15 +96,10 @@ class KernelTimedSocket(socket.socket):
 
     def sendall(self, data: Any, *args: Any) -> None:
         """Raises TimeoutError: some of it may have been sent. The time-out is for all of it."""
-        sent = self.send(data, *args)
-        if sent < len(data):
-            self._send_rest(memoryview(data)[sent:], *args)
-
-    def _send_rest(self, rest: memoryview, *args: Any) -> None:
-        """The kernel took only a part: for a large one it waits as long as it may, and then tells what it has."""
         begun = time.monotonic()
-        while rest:
-            if self._seconds and time.monotonic() - begun >= self._seconds:
+        rest = memoryview(data)[self.send(data, *args) :]
+        while rest:  # the kernel waits as long as it may, counting in ticks, and then tells how much it has taken
+            if self._seconds and time.monotonic() - begun >= 0.99 * self._seconds:
                 raise TimeoutError("timed out")
             rest = rest[self.send(rest, *args) :]
 

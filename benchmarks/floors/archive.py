@@ -17,6 +17,7 @@ from clickhouse_driver import Client
 from benchmarks.messages import REQUEST, message
 from benchmarks.tables import COLUMNS
 from benchmarks.wire import Wire
+from dataflow.process import collect_seldom
 
 
 def read(url: str, batch: int) -> None:
@@ -49,6 +50,7 @@ def columns(numbers: range) -> list[list[object]]:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     if sys.argv[1] == "read":
         read(sys.argv[2], int(sys.argv[3]))
     else:

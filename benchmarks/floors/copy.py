@@ -9,6 +9,7 @@ import sys
 import time
 
 from benchmarks.wire import Wire, pack
+from dataflow.process import collect_seldom
 
 EDGE = "move"
 
@@ -28,4 +29,5 @@ def main(source_url: str, target_url: str, batch: int) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

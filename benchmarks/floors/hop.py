@@ -1,6 +1,9 @@
 """A worker by hand: XREADGROUP, dicts, the handler, packed XADDs, XACK and XDEL in one pipeline.
 
-    python -m benchmarks.floors.hop URL SOURCE TARGET GROUP COUNT BATCH one|many
+    python -m benchmarks.floors.hop URL SOURCE TARGET GROUP COUNT BATCH one|many turns|ahead
+
+`turns`: read, handle, write, wait. `ahead`: the next batch is asked for before the last one is handled, and what became
+of what was written is looked at a batch later.
 
 Dies: what it had read waits for ever. Dies while it writes: part of a batch is written and runs again. Twice the same
 consumer: everything twice. A full target: nothing stops it.
@@ -15,26 +18,32 @@ from typing import Any
 
 from benchmarks import steps
 from benchmarks.wire import Wire, pack
+from dataflow.process import collect_seldom
 
 NODE = "work"
 
 
-def main(url: str, source: str, target: str, group: str, *, count: int, batch: int, form: str) -> None:
-    """Move `count` messages."""
-    read = pack(("XREADGROUP", "GROUP", group, "c", "COUNT", batch, "BLOCK", 500, "STREAMS", source, ">"))
+def main(url: str, source: str, target: str, group: str, *, count: int, batch: int, form: str, ahead: bool) -> None:
+    """Move `count` messages, all of which are there."""
+    read = pack(("XREADGROUP", "GROUP", group, "c", "COUNT", batch, "STREAMS", source, ">"))
     handle = steps.many if form == "many" else lambda messages: [steps.one(message) for message in messages]
-    moved = 0
+    moved = before_read = after_read = 0  # replies that are still to come before, and after, that of the read
     with Wire(url) as wire:
+        wire.send(read)
         while moved < count:
-            wire.send(read)
-            reply = wire.receive()[0]
-            if not reply:
-                continue
-            rows = reply[0][1]
+            rows = wire.receive(before_read + 1)[-1][0][1]
+            before_read = after_read
+            if ahead:
+                wire.send(read)
             outputs = handle([decode(fields) for _, fields in rows])
             wire.send(commands(source, target, group, rows, outputs))
-            wire.receive(len(rows) + 2)
+            if ahead:
+                after_read = len(rows) + 2
+            else:
+                wire.receive(len(rows) + 2)
+                wire.send(read)
             moved += len(rows)
+        wire.receive(before_read + 1 + after_read)
 
 
 def decode(fields: Sequence[bytes]) -> dict[str, Any]:
@@ -64,4 +73,5 @@ def commands(source: str, target: str, group: str, rows: Sequence[Any], outputs:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], count=int(sys.argv[5]), batch=int(sys.argv[6]), form=sys.argv[7])
+    collect_seldom()
+    main(*sys.argv[1:5], count=int(sys.argv[5]), batch=int(sys.argv[6]), form=sys.argv[7], ahead=sys.argv[8] == "ahead")

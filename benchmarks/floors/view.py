@@ -1,5 +1,7 @@
 """The hub by hand: bare Flask views that append to a stream. Run by gunicorn with the hub's settings.
 
+(What the hub does with gunicorn beside its settings is its own: see dataflow.web.patience and dataflow.web.server.)
+
 /one takes a message and XADDs it. /many takes a list, decoded and validated by msgspec into a typed class, and appends
 it with packed commands.
 """
@@ -16,11 +18,13 @@ import redis
 from flask import Flask, Response, request
 
 from benchmarks.wire import Wire, pack
+from dataflow.process import collect_seldom
 
 URL = os.environ["BENCH_REDIS_URL"]
 app = Flask(__name__)
 _client = redis.Redis.from_url(URL)
 _local = threading.local()
+collect_seldom()
 
 
 class Message(msgspec.Struct):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from clickhouse_driver import Client
 
 from benchmarks import tables
+from benchmarks.floors.hop import NODE
 from benchmarks.jobs.hop import SOURCE, TARGET, flow_text
 from benchmarks.jobs.s2ch import FLOW
 from benchmarks.lab import Lab, children_rss, holds, length, stream_key
@@ -34,7 +35,7 @@ def worker(factor: float) -> Callable[[Lab, int], Sample]:
                 before, begun = children_rss(process.pid), Reading.of(process.pid, server.url, target)
                 lab.wait(process, holds(server.url, target, n))
                 after, cost = children_rss(process.pid), begun.until(Reading.of(process.pid, server.url, target))
-            done = check_first(server.url, target, n, factor=2)
+            done = check_first(server.url, target, n, factor=2, by=NODE)
             return Sample(done.messages, done.seconds, {"our memory grew by MB": (after - before) / MB, **cost})
 
     return run

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from benchmarks.floors.hop import NODE
 from benchmarks.lab import Lab, holds, length, stream_key
 from benchmarks.measure import CheckFailed, Contender, Goal, Job, Round, Sample, ratio
 from benchmarks.messages import FIELDS, SCHEMA, Span, check_rows, check_stream, entries, fill, message, span
@@ -49,7 +50,7 @@ def ours(handler: str, more: str, processes: int = 1) -> Callable[[Lab, int], Sa
             arguments = ("dataflow", "worker", str(flow.path), "work", "--processes", str(processes))
             with lab.process(*arguments) as process:
                 cost = _cost(lab, process, server.url, target, n)
-                done = check_stream(server.url, target, n, factor=2)
+                done = check_stream(server.url, target, n, factor=2, by=NODE)
                 lab.wait(process, lambda: length(server.url, source) == 0)
             busy_s = busy_seconds(server.url, ON_REDIS)
             of_redis = {"Redis µs in commands": busy_s / n * 1e6, OF_REDIS: done.messages / done.seconds * busy_s / n}
@@ -58,19 +59,18 @@ def ours(handler: str, more: str, processes: int = 1) -> Callable[[Lab, int], Sa
     return run
 
 
-def floor(form: str, batch: int = 1000) -> Callable[[Lab, int], Sample]:
+def floor(form: str, batch: int = 1000, turns: str = "turns") -> Callable[[Lab, int], Sample]:
     """The loop by hand."""
 
     def run(lab: Lab, n: int) -> Sample:
         with _prepared(lab, n) as server:
-            with lab.process(
-                "benchmarks.floors.hop", server.url, "in", "out", "group", str(n), str(batch), form
-            ) as process:
+            arguments = ("benchmarks.floors.hop", server.url, "in", "out", "group", str(n), str(batch), form, turns)
+            with lab.process(*arguments) as process:
                 cost = _cost(lab, process, server.url, "out", n)
                 process.wait(30)
             if length(server.url, "in"):
                 raise CheckFailed("entries were left behind")
-            return _sample(check_stream(server.url, "out", n, factor=2), cost)
+            return _sample(check_stream(server.url, "out", n, factor=2, by=NODE), cost)
 
     return run
 
@@ -181,6 +181,7 @@ BATCH = Job(
     (
         Contender("ours", ours("many", ", batch_handler: list")),
         Contender("floor", floor("many")),
+        Contender("floor, reading ahead", floor("many", turns="ahead")),
         Contender("FastStream batch", faststream("batch"), 0.1),
         Contender("FastStream pipeline", faststream("pipeline"), 0.3),
     ),

@@ -137,6 +137,7 @@ class WholeAnswers:
             self._head = b""
 
     def _send(self, data: bytes) -> None:
+        self._sock.settimeout(None)  # and not what was left to the request
         progress, rest = Progress(), memoryview(data)
         while rest:
             try:

@@ -75,6 +75,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "control_socket_disable": True,
             "secure_scheme_headers": {},
             "forwarded_allow_ips": "*",  # who may say what the two next to this name: nothing; a look costs 10 µs
+            "sendfile": False,  # it would pass by what WholeAnswers keeps
             "forwarder_headers": "",  # else a client on this machine says by SCRIPT_NAME where our addresses begin
             "graceful_timeout": grace_s,
             "keepalive": KEEPALIVE_S,

@@ -91,6 +91,8 @@ def test_a_message_lost_doubled_or_changed_is_found() -> None:
         check_rows([*rows[1:], ("m0", {**message(0), "value": 3.0})], 10)
     with refused():
         check_rows(rows, 10, factor=2)
+    with refused():  # two lost, one of the others three times, each with an id
+        check_rows([*rows[:8], ("m8", message(7)), ("m9", message(7))], 10)
 
 
 def test_a_table_that_lacks_a_row_is_found() -> None:
@@ -111,8 +113,27 @@ def test_a_stream_is_checked_message_by_message() -> None:
     with RedisServer() as server, Wire(server.url) as wire:
         fill(server.url, "s", 2500)
         assert check_stream(server.url, "s", 2500).messages <= 2500
+        with refused():
+            check_stream(server.url, "s", 2500, by="work")
         wire.call("XADD", "s", "*", *entry(0))
         with refused():
             check_stream(server.url, "s", 2500)
         with refused():
             check_stream(server.url, "s", 2501)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("wrong", ["ids of each other", "a hop too many", "another's id"])
+def test_a_message_that_is_not_itself_is_found(wrong: str) -> None:
+    rows = [entry(i) for i in range(3)]
+    if wrong == "ids of each other":
+        rows[0][1], rows[1][1] = rows[1][1], rows[0][1]
+    elif wrong == "another's id":
+        rows[0][1] += b"0"
+    else:
+        rows[0][3] += b">work@1763686800017"
+    with RedisServer() as server, Wire(server.url) as wire:
+        for row in rows:
+            wire.call("XADD", "s", "*", *row)
+        with refused():
+            check_stream(server.url, "s", 3)

@@ -56,7 +56,8 @@ def test_what_nobody_takes_is_late_too(ends: Ends) -> None:
     with pytest.raises(TimeoutError):
         tried.sendall(b"x" * 50_000_000)
     with pytest.raises(TimeoutError):
-        tried.send(b"x" * 1_000_000)
+        while True:  # the kernel may find some more room
+            tried.send(b"x" * 1_000_000)
 
 
 def test_one_who_takes_it_slowly_does_not_begin_the_time_anew(ends: Ends) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def install_in_child(environ: Mapping[str, str] = os.environ) -> None:
 def install(users: Users) -> None:
     """Change redis-py in this process, for good."""
     ConnectionPool.get_connection = _lending(users, ConnectionPool.get_connection)  # type: ignore[method-assign]
-    Pool.lend = _lending(users, Pool.lend)  # type: ignore[method-assign]
+    Pool.lend = _lending_warm(users, Pool.lend)  # type: ignore[method-assign]
     AbstractConnection.on_connect_check_health = _logging_in(  # type: ignore[method-assign]
         users, AbstractConnection.on_connect_check_health
     )
@@ -89,15 +90,28 @@ def _lending(users: Users, lend: Callable[..., Any]) -> Callable[..., Any]:
     return get_connection
 
 
+def _lending_warm(users: Users, lend: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for the connections that our own pool keeps; where it has none, it asks `get_connection`."""
+
+    def lend_(pool: Any) -> Any:
+        role = users.asks()
+        for link in reversed(pool._warm[:]):
+            if getattr(link, "suite_role", None) == role:
+                with suppress(ValueError):  # another thread was faster
+                    pool._warm.remove(link)
+                    pool._warm.append(link)
+                break
+        link = lend(pool)
+        if getattr(link, "suite_role", None) in (role, None):
+            return link
+        pool.release(link)
+        return pool.get_connection()
+
+    return lend_
+
+
 def _put_on_top(pool: Any, role: str | None) -> None:
     """Let the connection that the pool lends next be one of this role."""
-    for link in reversed(warm := getattr(pool, "_warm", [])):
-        if getattr(link, "suite_role", None) == role:
-            warm.remove(link)
-            warm.append(link)
-            return
-    while warm:
-        ConnectionPool.release(pool, warm.pop())
     with pool._lock:
         free = pool._available_connections
         for link in reversed(free):
