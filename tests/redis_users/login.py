@@ -76,8 +76,7 @@ def install(users: Users) -> None:
 
 def _lending(users: Users, lend: Callable[..., Any]) -> Callable[..., Any]:
     def get_connection(pool: Any, *args: Any, **options: Any) -> Any:
-        kwargs = pool.connection_kwargs
-        if any(kwargs.get(name) for name in ("username", "password", "credential_provider")):
+        if _names_its_own(pool):
             return lend(pool, *args, **options)
         role = users.asks()
         while True:
@@ -102,12 +101,17 @@ def _lending_warm(users: Users, lend: Callable[..., Any]) -> Callable[..., Any]:
                     pool._warm.append(link)
                 break
         link = lend(pool)
-        if getattr(link, "suite_role", None) in (role, None):
+        if getattr(link, "suite_role", None) == role or _names_its_own(pool):
             return link
         pool.release(link)
         return pool.get_connection()
 
     return lend_
+
+
+def _names_its_own(pool: Any) -> bool:
+    """Whether the address names a user."""
+    return any(pool.connection_kwargs.get(name) for name in ("username", "password", "credential_provider"))
 
 
 def _put_on_top(pool: Any, role: str | None) -> None:
