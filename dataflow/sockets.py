@@ -11,7 +11,11 @@ import math
 import socket
 import struct
 import time
-from typing import Any, Final, Self
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, Self, TypeVar
+
+T = TypeVar("T")
 
 _TIMEVAL: Final = "qq" if socket.SO_RCVTIMEO == 66 else "ll"
 """The kernel's: SO_RCVTIMEO_NEW (include/uapi/asm-generic/socket.h) takes 64 bits on 32-bit machines, too."""
@@ -25,8 +29,8 @@ _ESTABLISHED: Final = b"\x01"
 class KernelTimedSocket(socket.socket):
     """A connected socket that is used as any other, time-outs and their errors included; make it with `of`.
 
-    Two differences: a signal that comes while the main thread waits begins the time-out anew, for Python repeats the
-    call; and on a Unix socket the kernel grants it to each part of what is sent.
+    Two differences: a signal that comes while the main thread waits makes it wait up to a second longer, for Python
+    repeats the call; and on a Unix socket the kernel grants the time-out to each part of what is sent.
     """
 
     _seconds: float | None = None
@@ -77,25 +81,25 @@ class KernelTimedSocket(socket.socket):
         """Raises TimeoutError; BlockingIOError only if it is not to wait."""
         try:
             return super().recv(*args)
-        except BlockingIOError as error:
-            raise self._late(error) from None
+        except BlockingIOError:
+            return self._go_on(super().recv, args)
 
     def recv_into(self, *args: Any) -> int:
         """Raises TimeoutError; BlockingIOError only if it is not to wait."""
         try:
             return super().recv_into(*args)
-        except BlockingIOError as error:
-            raise self._late(error) from None
+        except BlockingIOError:
+            return self._go_on(super().recv_into, args)
 
     def send(self, *args: Any) -> int:
         """Raises TimeoutError; BlockingIOError only if it is not to wait."""
         try:
             return super().send(*args)
-        except BlockingIOError as error:
-            raise self._late(error) from None
+        except BlockingIOError:
+            return self._go_on(super().send, args)
 
     def sendall(self, data: Any, *args: Any) -> None:
-        """Raises TimeoutError: some of it may have been sent. The time-out is for all of it."""
+        """Raises TimeoutError: some of it may have been sent. All of it may take up to twice the time-out."""
         begun = time.monotonic()
         rest = memoryview(data)[self.send(data, *args) :]
         while rest:  # the kernel waits as long as it may, counting in ticks, and then tells how much it has taken
@@ -103,11 +107,22 @@ class KernelTimedSocket(socket.socket):
                 raise TimeoutError("timed out")
             rest = rest[self.send(rest, *args) :]
 
-    def _late(self, error: OSError) -> OSError:
-        return error if self._seconds == 0 else TimeoutError("timed out")
+    def _go_on(self, call: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """The first part of the time is over: wait for the others."""
+        if self._seconds == 0:
+            return call(*args)
+        for _ in range(_parts(self._seconds) - 1):
+            with suppress(BlockingIOError):
+                return call(*args)
+        raise TimeoutError("timed out")
+
+
+def _parts(seconds: float | None) -> int:
+    """In how many equal waits a time-out is kept, none longer than a second."""
+    return max(1, math.ceil(seconds or 0))
 
 
 def _timeval(seconds: float | None) -> bytes:
-    """struct timeval; of nothing but zeros the kernel waits for ever."""
-    microseconds = 0 if seconds is None else max(1, math.ceil(seconds * 1_000_000))
+    """struct timeval of one part; of nothing but zeros the kernel waits for ever."""
+    microseconds = 0 if seconds is None else max(1, math.ceil(seconds / _parts(seconds) * 1_000_000))
     return struct.pack(_TIMEVAL, *divmod(microseconds, 1_000_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -145,3 +146,20 @@ def test_it_knows_whether_the_other_side_has_hung_up() -> None:
             assert tried.recv(100) == b"last words"
             theirs.close()
             assert not tried.is_open()
+
+
+def test_a_signal_makes_it_wait_a_second_longer_at_most() -> None:
+    """Python repeats a call that a signal has broken; the whole time-out would begin anew."""
+    ours, theirs = socket.socketpair()
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    with KernelTimedSocket.of(ours) as tried, theirs:
+        tried.settimeout(2)
+        begun = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 1.9)
+        try:
+            with pytest.raises(TimeoutError):
+                tried.recv(1)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert 1.9 <= time.monotonic() - begun < 3.4
