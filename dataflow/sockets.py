@@ -68,9 +68,9 @@ class KernelTimedSocket(socket.socket):
 
     def is_open(self) -> bool:
         """Whether the other side has not hung up, as far as is known here. Neither waits nor reads."""
-        if self.family != socket.AF_UNIX and _TCP_INFO is not None:
-            return self.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1) == _ESTABLISHED
         try:
+            if self.family != socket.AF_UNIX and _TCP_INFO is not None:
+                return self.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1) == _ESTABLISHED
             return super().recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
         except BlockingIOError:
             return True

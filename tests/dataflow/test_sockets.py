@@ -146,6 +146,8 @@ def test_it_knows_whether_the_other_side_has_hung_up() -> None:
             assert tried.recv(100) == b"last words"
             theirs.close()
             assert not tried.is_open()
+            tried.close()
+            assert not tried.is_open()
 
 
 def test_a_signal_makes_it_wait_a_second_longer_at_most() -> None:

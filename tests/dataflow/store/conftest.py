@@ -17,4 +17,5 @@ def store(both_redis_url: str) -> Iterator[RealStore]:
     store = RealStore(client)
     store.apply()
     yield store
+    store.relieve()
     client.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from dataflow.errors import ServerFull
@@ -18,16 +16,6 @@ from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, RealStore, drifts, 
 pytestmark = pytest.mark.integration
 
 WORKERS = "one", "two"
-
-
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    store.relieve()
-    client.close()
 
 
 class Clock:

@@ -101,6 +101,17 @@ def test_a_client_that_does_not_take_its_answer_counts_as_gone(
         answers.sendall(b"x" * 10_000_000)
 
 
+def test_an_answer_has_all_its_time_however_late_its_request_came(
+    ends: tuple[SimpleNamespace, socket.socket],
+) -> None:
+    with PatientSocket.of(ends[0].sock) as sock:
+        sock.settimeout(1.0)
+        answers = WholeAnswers(sock)
+        answers.sendall(b"head")
+        answers.flush()
+        assert sock.gettimeout() == IDLE_S
+
+
 def test_a_connection_waits_so_long_at_most_whatever_is_asked_for(ends: tuple[SimpleNamespace, socket.socket]) -> None:
     with PatientSocket.of(ends[0].sock) as sock:
         for asked, given in ((None, IDLE_S), (1.0, 1.0), (3600.0, IDLE_S)):
