@@ -40,6 +40,8 @@ class _LaneLoop:
         self._pace = Pace()
         self._alarmed = True  # an alarm of a former process may be up
         self._noted: object = None
+        self.answers = True
+        """Whether all that its last turn asked was answered."""
         self.state: State = "empty"
 
     def turn(self) -> float:
@@ -48,6 +50,7 @@ class _LaneLoop:
             waiting = self._runner.waiting(self._min_batch)
         except TROUBLE as error:
             return self._after(Run(state_of(error), error=str(error)))
+        self.answers = True
         if waiting.paused:
             return self._after(Run("paused", error=waiting.paused))
         waited_s = self._pace.waited_s(waiting.count, time.monotonic())
@@ -58,13 +61,9 @@ class _LaneLoop:
             return self._pace.after_look(due_s)
         return self._after(self._runner.run(TURN_BATCHES, self._stop.is_set))
 
-    def leave(self, *, answers: bool) -> bool:
-        """Let go of the lane. A server that did not answer just now is not asked again: its lease runs out.
-
-        Returns whether the server answers.
-        """
-        answers = answers and self.state not in UNANSWERED
-        return self._runner.leave(release=answers) and answers
+    def leave(self, *, release: bool) -> bool:
+        """Let go of the lane, and of its lease if the server is to be asked. Returns whether it answers."""
+        return self._runner.leave(release=release) and release
 
     @property
     def mode(self) -> Mode | None:
@@ -76,17 +75,21 @@ class _LaneLoop:
             self._tell(run)
         self.state = run.state
         delay_s = self._pace.after_run(run.state, random.random())
-        self._update_alarm(run)
-        self._note(run)
+        self.answers = run.state not in UNANSWERED
+        for report in (self._update_alarm, self._note):
+            if self.answers or not self._stop.is_set():
+                self.answers = report(run) and self.answers
         return delay_s
 
-    def _note(self, run: Run) -> None:
-        """Note how the stream's run ended, where that is news."""
-        if self._lane != "main" or run.state == "held" or (run.state in UNANSWERED and self._stop.is_set()):
-            return
+    def _note(self, run: Run) -> bool:
+        """Note how the stream's run ended, where that is news. Returns false if it could not be noted."""
         news = "" if run.state in GOOD else run.state, run.error, run.mode
-        if news != self._noted and note(self._flow, self._edge, self._servers, run):
+        if self._lane != "main" or run.state == "held" or news == self._noted:
+            return True
+        noted = note(self._flow, self._edge, self._servers, run)
+        if noted:
             self._noted = news
+        return noted
 
     def _tell(self, run: Run) -> None:
         if run.state in GOOD and self.state in GOOD:
@@ -94,7 +97,8 @@ class _LaneLoop:
         level = logging.INFO if run.state in GOOD else logging.WARNING
         log.log(level, "edge %s: %s %s", self._subject, run.state, run.error)
 
-    def _update_alarm(self, run: Run) -> None:
+    def _update_alarm(self, run: Run) -> bool:
+        """Raise or clear the alarm of an edge that keeps failing. Returns false if that could not be written."""
         try:
             if self._pace.alarming:
                 raise_alarm(self._redis, self._keys, FAILING, self._subject, f"{run.state}: {run.error}")
@@ -104,6 +108,8 @@ class _LaneLoop:
                 self._alarmed = False
         except TROUBLE as error:
             log.debug("the alarm of edge %s was not written: %s", self._subject, error)
+            return False
+        return True
 
 
 class EdgeLoop:
@@ -143,8 +149,9 @@ class EdgeLoop:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._stop.wait(self._turn())
-        for lane in self._lanes:
-            self.answers = lane.leave(answers=self.answers)
+        self.answers = all(lane.answers for lane in self._lanes)
+        for lane in self._lanes:  # a server that did not answer just now is not asked again: its leases run out
+            self.answers = lane.leave(release=self.answers)
 
     def _turn(self) -> float:
         try:

@@ -16,7 +16,7 @@ from dataflow.store.edgeruns import edge_runs
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
 from sync.edges import run_edge
-from sync.loops import Loops
+from sync.loops import EdgeLoop, Loops
 from sync.run import GOOD
 from sync.servers import Servers
 from tests.sync.lab import NET, Lab, until
@@ -202,3 +202,24 @@ def test_stopping_lets_go_of_the_edge(running: Running) -> None:
     assert "until_ms" not in lab.lane_state()
     lab.run()
     lab.each_once()
+
+
+def test_who_stops_does_not_ask_again_where_a_lane_got_no_answer(own_redis: RedisServer) -> None:
+    """Else stopping takes a time-out for each lane, and a supervisor's patience ends."""
+    running = Running(Lab(own_redis.url))
+    flow = running.lab.flow
+    loop = EdgeLoop(flow, flow.edges["move"], running.servers)
+    stream, returned = loop._lanes
+    running.lab.fill(5)
+    stream.turn()
+    assert "until_ms" in running.lab.lane_state()
+    own_redis.freeze()
+    returned.turn()
+    assert stream.state == "empty" and returned.state == "unknown"
+    loop.ask_to_stop()
+    loop.start()
+    assert loop.join(1)
+    assert not loop.answers
+    own_redis.thaw()
+    assert "until_ms" in running.lab.lane_state()
+    running.servers.close()

@@ -120,7 +120,7 @@ def test_it_moves_what_comes_and_says_that_it_lives(site: Site) -> None:
         until(lambda: len(site.lab.arrived()) == 500)
         (beat,) = site.beats()
         assert (beat.kind, beat.process) == ("sync", f"sync@{os.uname().nodename}.{process.pid}")
-        until(lambda: site.beats()[0].facts["edges"] == {"move": "empty"})
+        until(lambda: site.beats()[0].facts["edges"] == {"move": "empty"} and site.lab.waiting() == 0)
     site.lab.each_once()
 
 
