@@ -52,10 +52,10 @@ def _listed_if_alike(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[An
     names = rows[0][::2]
     if targets.count(targets[0]) < len(rows) or set(map(len, rows)) != {2 * len(names)} or not names:
         return []
-    parts = _bytes(list(chain.from_iterable(rows)))
+    parts = list(chain.from_iterable(rows))
     if parts[::2] != [*names] * len(rows):
         return []
-    return [1, len(names), *names, targets[0] + 1, 1, len(rows), *parts[1::2]]
+    return [1, len(names), *_bytes(names), targets[0] + 1, 1, len(rows), *_bytes(parts[1::2])]
 
 
 def _listed_each(messages: Sequence[tuple[int, Sequence[bytes]]]) -> list[Any]:
