@@ -322,10 +322,10 @@ class Hop:
         return error
 
 
-def _extend(entries: list[bytes | str], outcome: Outcome) -> None:
-    """What became of an entry, as text: a script would write large numbers its own way."""
+def _extend(entries: list[bytes | str | int], outcome: Outcome) -> None:
+    """What became of an entry. Numbers that are kept are text: a script would write large ones its own way."""
     if isinstance(outcome, Out):
-        entries.append(str(len(outcome.messages)))
+        entries.append(len(outcome.messages))
     elif isinstance(outcome, Drop):
         entries.append("drop")
     elif isinstance(outcome, Dead):
@@ -342,7 +342,7 @@ class _Parcel(NamedTuple):
 
 
 def _parcel(rows: Sequence[tuple[Entry, Outcome]]) -> _Parcel:
-    entries: list[bytes | str] = []
+    entries: list[bytes | str | int] = []
     for entry, outcome in rows:
         entries.append(entry.id)
         _extend(entries, outcome)

@@ -200,8 +200,8 @@ local function count_after(stream, after, most)
 end
 
 -- Note how far `group` is, then delete what every declared group has finished: up to the frontier at once, and of
--- `ids`, which `group` has just finished, those above it that no other group still needs. Nothing is deleted while no
--- group is declared or one is missing.
+-- `ids`, which `group` has just finished (in the order of the stream), those above it that no other group still needs.
+-- Nothing is deleted while no group is declared or one is missing.
 local function advance(stream, groups, counts, group, ids)
   local declared = redis.call('HKEYS', groups)
   if #declared == 0 then return 0 end
@@ -220,8 +220,9 @@ local function advance(stream, groups, counts, group, ids)
   if low then
     removed = redis.call('XTRIM', stream, 'MINID', '=', low)
     local above = {}
-    for _, id in ipairs(ids or {}) do
-      local free = not before(id, low)
+    for i = ids and #ids or 0, 1, -1 do
+      local id, free = ids[i], true
+      if before(id, low) then break end
       for _, name in ipairs(declared) do
         if not free then break end
         free = name == group or (not before(existing[name]['last-delivered-id'], id)
