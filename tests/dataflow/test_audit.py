@@ -26,7 +26,7 @@ from dataflow.flow.load import loads
 from dataflow.rebase import history, rebase
 from dataflow.store.hop import Dead, Drop, Entry, Out, Park
 from dataflow.store.reading import Books, GroupView, LaneView, OpenBatch
-from dataflow.store.redis import call, connect
+from dataflow.store.redis import call
 from tests.dataflow.store.store_contract import freeze, place
 from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, TEXT, RealStore, message, mid
 
@@ -163,15 +163,6 @@ class Counted:
 
 
 FLOW = loads(TEXT, Path("flow.yml"))
-
-
-@pytest.fixture
-def store(both_redis_url: str) -> Iterator[RealStore]:
-    client = connect(both_redis_url)
-    store = RealStore(client)
-    store.apply()
-    yield store
-    client.close()
 
 
 def problems(store: RealStore, rows: int | None = 0, mids: int | None = None) -> list[str]:
