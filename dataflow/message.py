@@ -226,7 +226,7 @@ class Codec:
             [""] * n if shape.mid_at is None else read_column(None, values[shape.mid_at]),
             [""] * n if shape.path_at is None else read_column(None, values[shape.path_at]),
             [0] * n if shape.attempt_at is None else list(map(read_int, values[shape.attempt_at])),
-            list(map(dict, map(zip, repeat(wanted), zip(*found, strict=True)))) if found else [{} for _ in rows],
+            _messages(wanted, found, n),
         )
 
     def _columns(self, messages: Sequence[Any]) -> tuple[list[bytes], list[list[bytes]]]:
@@ -337,9 +337,19 @@ class Codec:
                 yield Fault(0, name, "reserved", f"{show(values[place])} is not what this field of ours holds")
 
 
+def _messages(names: Sequence[str], columns: Sequence[Sequence[Any]], n: int) -> list[dict[str, Any]]:
+    """The dicts that n messages of these names are."""
+    blank = dict.fromkeys(names)
+    messages: list[dict[str, Any]] = [blank.copy() for _ in range(n)]
+    for name, column in zip(names, columns, strict=True):
+        for message, value in zip(messages, column, strict=True):
+            message[name] = value
+    return messages
+
+
 def _row_sizes(columns: Sequence[Sequence[bytes]]) -> Iterable[int]:
     """How many bytes the values of each message take; one sum for all where that is small enough."""
-    total = sum(sum(map(len, column)) for column in columns)
+    total = sum(len(b"".join(column)) for column in columns)
     if total <= MAX_MESSAGE_BYTES // 2:
         return (total,)
     return map(sum, zip(*(map(len, column) for column in columns), strict=True))

@@ -131,9 +131,14 @@ def _write_floats(column: Sequence[float]) -> list[bytes]:
     return text[1:-1].split(b",")
 
 
+def _write_bools(column: Sequence[bool]) -> list[bytes]:
+    return [b"true" if value else b"false" for value in column]
+
+
 _COLUMN_WRITERS: Mapping[Write, Callable[[Sequence[Any]], list[bytes]]] = {
     _write_int: _write_ints,
     _write_float: _write_floats,
+    _write_bool: _write_bools,
 }
 
 
@@ -159,11 +164,10 @@ def _texts(column: Sequence[bytes]) -> list[str]:
     return texts
 
 
-def _numbers(column: Sequence[bytes]) -> list[str]:
-    texts = _texts(column)
-    if any("_" in text or not text.isascii() for text in texts):
+def _numbers(column: Sequence[bytes]) -> Sequence[bytes]:
+    if b"_" in b"".join(column):
         raise ValueError("not a number")
-    return texts
+    return column
 
 
 _COLUMN_READERS: Mapping[FieldType, Callable[[Sequence[bytes]], list[Any]]] = {
