@@ -27,10 +27,12 @@ _ESTABLISHED: Final = b"\x01"
 
 
 class KernelTimedSocket(socket.socket):
-    """A connected socket that is used as any other, time-outs and their errors included; make it with `of`.
+    """A connected socket whose `recv`, `recv_into`, `send` and `sendall` keep time-outs, with the usual errors; make it
+    with `of`. What else there is to receive and send with is not for it.
 
-    Two differences: a signal that comes while the main thread waits makes it wait up to a second longer, for Python
-    repeats the call; and on a Unix socket the kernel grants the time-out to each part of what is sent.
+    Two differences: each signal that comes while the main thread waits makes it wait up to a second longer, for Python
+    repeats the call (if one comes each second, for as long as they come); and on a Unix socket the kernel grants the
+    time-out to each part of what is sent.
     """
 
     _seconds: float | None = None

@@ -41,7 +41,7 @@ class _LaneLoop:
         self._alarmed = True  # an alarm of a former process may be up
         self._noted: object = None
         self.answers = True
-        """Whether all that its last turn asked was answered."""
+        """Whether the server of its lease answered when it was last asked, as far as a run tells."""
         self.state: State = "empty"
 
     def turn(self) -> float:
@@ -78,18 +78,16 @@ class _LaneLoop:
         self.answers = run.state not in UNANSWERED
         for report in (self._update_alarm, self._note):
             if self.answers or not self._stop.is_set():
-                self.answers = report(run) and self.answers
+                report(run)
         return delay_s
 
-    def _note(self, run: Run) -> bool:
-        """Note how the stream's run ended, where that is news. Returns false if it could not be noted."""
+    def _note(self, run: Run) -> None:
+        """Note how the stream's run ended, where that is news."""
         news = "" if run.state in GOOD else run.state, run.error, run.mode
         if self._lane != "main" or run.state == "held" or news == self._noted:
-            return True
-        noted = note(self._flow, self._edge, self._servers, run)
-        if noted:
+            return
+        if note(self._flow, self._edge, self._servers, run):
             self._noted = news
-        return noted
 
     def _tell(self, run: Run) -> None:
         if run.state in GOOD and self.state in GOOD:
@@ -97,8 +95,8 @@ class _LaneLoop:
         level = logging.INFO if run.state in GOOD else logging.WARNING
         log.log(level, "edge %s: %s %s", self._subject, run.state, run.error)
 
-    def _update_alarm(self, run: Run) -> bool:
-        """Raise or clear the alarm of an edge that keeps failing. Returns false if that could not be written."""
+    def _update_alarm(self, run: Run) -> None:
+        """Raise or clear the alarm of an edge that keeps failing."""
         try:
             if self._pace.alarming:
                 raise_alarm(self._redis, self._keys, FAILING, self._subject, f"{run.state}: {run.error}")
@@ -108,8 +106,7 @@ class _LaneLoop:
                 self._alarmed = False
         except TROUBLE as error:
             log.debug("the alarm of edge %s was not written: %s", self._subject, error)
-            return False
-        return True
+            self.answers = self.answers and state_of(error) not in UNANSWERED
 
 
 class EdgeLoop:
@@ -121,7 +118,7 @@ class EdgeLoop:
         self._lanes = [_LaneLoop(flow, edge, servers, lane, self._stop) for lane in lanes_of(edge)]
         self._thread = threading.Thread(target=self._run, name=f"edge-{edge.name}", daemon=True)
         self.answers = True
-        """Whether its servers answered when it let go of them."""
+        """Whether the server of its leases answered when it was last asked."""
 
     @property
     def state(self) -> State:
@@ -149,7 +146,6 @@ class EdgeLoop:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._stop.wait(self._turn())
-        self.answers = all(lane.answers for lane in self._lanes)
         for lane in self._lanes:  # a server that did not answer just now is not asked again: its leases run out
             self.answers = lane.leave(release=self.answers)
 
@@ -158,6 +154,7 @@ class EdgeLoop:
             pauses = []
             for lane in self._lanes:
                 pauses.append(lane.turn())
+                self.answers = lane.answers
                 if self._stop.is_set():
                     break
             return min(pauses)

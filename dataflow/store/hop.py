@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -192,9 +191,8 @@ class Hop:
         result = Finished()
         for lane in LANES:
             rows = [(entry, outcome) for entry, outcome in outcomes if entry.lane == lane]
-            parcels = [_parcel(rows)] if together and rows else chain.from_iterable(map(_parcels, pieces(rows)))
-            for parcel in parcels:
-                self._book(self._begin_parcel(consumer, lane, parcel, together=together), result)
+            for piece in [rows] if together and rows else pieces(rows):
+                self._book(self._begin_piece(consumer, lane, piece, together=together), result)
         return result
 
     def begin_finish(self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]]) -> Callable[[], Finished]:
@@ -204,10 +202,9 @@ class Hop:
         """
         (lane, *others) = {entry.lane for entry, _ in outcomes}
         (piece, *more) = pieces(outcomes)
-        parcels = [] if others or more else list(_parcels(piece))
-        if len(parcels) != 1:
+        if others or more:
             return lambda: self.finish(consumer, outcomes)
-        answer = self._begin_parcel(consumer, lane, parcels[0], together=False)
+        answer = self._begin_piece(consumer, lane, piece, together=False)
 
         def finished() -> Finished:
             result = Finished()
@@ -269,7 +266,9 @@ class Hop:
                 pile += [Entry(lane, id_, fields) for id_, fields in found]
         return clean, suspect
 
-    def _begin_parcel(self, consumer: str, lane: LaneName, parcel: _Parcel, *, together: bool) -> Callable[[], Any]:
+    def _begin_piece(
+        self, consumer: str, lane: LaneName, piece: Sequence[tuple[Entry, Outcome]], *, together: bool
+    ) -> Callable[[], Any]:
         at = self._lanes[lane]
         keys = [
             at.stream, at.groups, at.counts, self._main.counts,
@@ -277,7 +276,12 @@ class Hop:
         ]  # fmt: skip
         for target in self._targets:
             keys += (target.stream, target.counts)
-        args = [self._group, consumer, lane, int(together), parcel.entries, parcel.messages]
+        entries: list[bytes | str | int] = []
+        for entry, outcome in piece:
+            entries.append(entry.id)
+            _extend(entries, outcome)
+        messages = packed(message for _, outcome in piece if isinstance(outcome, Out) for message in outcome.messages)
+        args = [self._group, consumer, lane, int(together), pack(entries), messages]
         with self._refusals():
             return script("finish").send(self._redis, keys, args)
 
@@ -334,55 +338,21 @@ def _extend(entries: list[bytes | str | int], outcome: Outcome) -> None:
         entries += ("park", str(outcome.due_ms), str(outcome.attempts))
 
 
-class _Parcel(NamedTuple):
-    """The last two arguments of `finish.lua`: what became of entries, and the messages that they became."""
-
-    entries: bytes
-    messages: bytes
-
-
-def _parcel(rows: Sequence[tuple[Entry, Outcome]]) -> _Parcel:
-    entries: list[bytes | str | int] = []
-    for entry, outcome in rows:
-        entries.append(entry.id)
-        _extend(entries, outcome)
-    messages = packed(message for _, outcome in rows if isinstance(outcome, Out) for message in outcome.messages)
-    return _Parcel(pack(entries), messages)
-
-
-def _parcels(piece: Sequence[tuple[Entry, Outcome]]) -> Iterator[_Parcel]:
-    """A piece of at most MAX_BYTES as it is, a larger one in halves; an entry that is larger alone goes alone."""
-    parcel = _parcel(piece)
-    if len(piece) == 1 or len(parcel.messages) + _size_of_kept(piece) <= MAX_BYTES:
-        yield parcel
-        return
-    middle = len(piece) // 2
-    yield from _parcels(piece[:middle])
-    yield from _parcels(piece[middle:])
-
-
-def _size_of_kept(piece: Sequence[tuple[Entry, Outcome]]) -> int:
-    """Bytes that the script copies from the stream, for entries that come back or are dead."""
-    return sum([sum(map(len, entry.fields)) for entry, outcome in piece if isinstance(outcome, _KEPT)])
-
-
-_KEPT = (Dead, Park)
-
-
 def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:
-    """Cut so that no piece has too many entries or messages; an entry that has too many alone goes alone."""
-    if rows and len(rows) <= MAX_ENTRIES and _number(rows) <= MAX_OUTPUTS:
+    """Cut so that each piece stays under the caps; an entry that is larger alone goes alone."""
+    if rows and len(rows) <= MAX_ENTRIES and _number(rows) <= MAX_OUTPUTS and _size(rows) <= MAX_BYTES:
         yield list(rows)
         return
     piece: list[tuple[Entry, Outcome]] = []
-    outputs = 0
+    outputs = size = 0
     for row in rows:
-        more = _number([row])
-        if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS):
+        more, bytes_ = _number([row]), _size([row])
+        if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS or size + bytes_ > MAX_BYTES):
             yield piece
-            piece, outputs = [], 0
+            piece, outputs, size = [], 0, 0
         piece.append(row)
         outputs += more
+        size += bytes_
     if piece:
         yield piece
 
@@ -390,3 +360,14 @@ def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, 
 def _number(rows: Sequence[tuple[Entry, Outcome]]) -> int:
     """Messages that these entries became."""
     return sum([len(outcome.messages) for _, outcome in rows if isinstance(outcome, Out)])
+
+
+def _size(rows: Sequence[tuple[Entry, Outcome]]) -> int:
+    """Bytes that a script writes for these entries, names included."""
+    written = [fields for _, outcome in rows if isinstance(outcome, Out) for _, fields in outcome.messages]
+    written += [entry.fields for entry, outcome in rows if isinstance(outcome, _KEPT)]
+    return sum(map(len, map(b"".join, written)))
+
+
+_KEPT = (Dead, Park)
+"""What the script copies from the stream."""

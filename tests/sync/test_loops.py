@@ -204,22 +204,84 @@ def test_stopping_lets_go_of_the_edge(running: Running) -> None:
     lab.each_once()
 
 
-def test_who_stops_does_not_ask_again_where_a_lane_got_no_answer(own_redis: RedisServer) -> None:
-    """Else stopping takes a time-out for each lane, and a supervisor's patience ends."""
+@pytest.fixture
+def frozen_in_between(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Running, EdgeLoop]]:
+    """An edge whose stream was just moved, and whose server stands still when the other lane is looked after."""
     running = Running(Lab(own_redis.url))
     flow = running.lab.flow
     loop = EdgeLoop(flow, flow.edges["move"], running.servers)
     stream, returned = loop._lanes
+    look = returned.turn
+
+    def look_too_late() -> float:
+        own_redis.freeze()
+        return look()
+
     running.lab.fill(5)
-    stream.turn()
-    assert "until_ms" in running.lab.lane_state()
-    own_redis.freeze()
-    returned.turn()
-    assert stream.state == "empty" and returned.state == "unknown"
+    with monkeypatch.context() as patch:
+        patch.setattr(returned, "turn", look_too_late)
+        loop._turn()
+    assert (stream.state, returned.state) == ("empty", "unknown")
+    yield running, loop
+    running.servers.close()
+
+
+def test_who_stops_does_not_ask_again_where_a_lane_got_no_answer(
+    own_redis: RedisServer, frozen_in_between: tuple[Running, EdgeLoop]
+) -> None:
+    """Else stopping takes a time-out for each lane, and a supervisor's patience ends."""
+    running, loop = frozen_in_between
     loop.ask_to_stop()
     loop.start()
     assert loop.join(1)
     assert not loop.answers
     own_redis.thaw()
     assert "until_ms" in running.lab.lane_state()
-    running.servers.close()
+
+
+def test_a_server_that_answers_again_is_asked_to_let_go(
+    own_redis: RedisServer, frozen_in_between: tuple[Running, EdgeLoop]
+) -> None:
+    """Though one lane has not been looked after since: else the edge stands still until its lease runs out."""
+    running, loop = frozen_in_between
+    own_redis.thaw()
+    loop.ask_to_stop()
+    loop._turn()
+    loop.start()
+    assert loop.join(1)
+    assert loop.answers
+    assert "until_ms" not in running.lab.lane_state()
+
+
+ELSEWHERE = """
+flow: water
+connections:
+  home: {redis: "redis://127.0.0.1:1"}
+  main: {redis: "redis://127.0.0.1:2"}
+streams:
+  z.stream_in: {on: home, keep: {messages: 1}}
+  a.stream_in: {on: main}
+  b.stream_in: {on: main, keep: {messages: 100000}, schema: {n: int}}
+edges:
+  move: {kind: s2s, from: a.stream_in, to: b.stream_in, batch: 10}
+"""
+
+
+def test_where_a_run_cannot_be_noted_the_lease_is_let_go(own_redis: RedisServer, redis_url: str) -> None:
+    """Notes go to the home of the flow, which may be another server than that of the lease."""
+    lab = Lab(redis_url, ELSEWHERE)
+    urls = {"home": own_redis.url, "main": redis_url}
+    at = {name: replace(one, url=urls[name]) for name, one in lab.flow.connections.items()}
+    lab.flow = replace(lab.flow, connections=at)
+    servers = Servers(resolve(lab.flow))
+    loop = EdgeLoop(lab.flow, lab.flow.edges["move"], servers)
+    own_redis.stop()
+    lab.fill(5)
+    loop._turn()
+    assert len(lab.arrived()) == 5
+    assert "until_ms" in lab.lane_state()
+    loop.ask_to_stop()
+    loop.start()
+    assert loop.join(5)
+    assert "until_ms" not in lab.lane_state()
+    servers.close()
