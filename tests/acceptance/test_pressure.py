@@ -107,14 +107,21 @@ def ready(project: Project) -> Any:
     return httpx.get(f"{project.run.hub}/readyz", timeout=10).json()["data"]
 
 
+def without_room(project: Project) -> list[dict[str, Any]]:
+    """What /readyz tells of the streams that are full, or have less room than a request of the crowd needs."""
+    told = ready(project)
+    almost = [one for one in told["filling"] if one["max_len"] - one["depth"] < PER_REQUEST]
+    return [*told["full"], *almost]
+
+
 def full(project: Project) -> set[str]:
-    """The streams that are full."""
-    return {one["stream"] for one in ready(project)["full"]}
+    """Their names."""
+    return {one["stream"] for one in without_room(project)}
 
 
 def holds(project: Project, stream: str) -> list[tuple[str, str]]:
-    """Who holds a full stream, and why, as /readyz tells."""
-    told = [hold for one in ready(project)["full"] if one["stream"] == stream for hold in one["holds"]]
+    """Who holds such a stream, and why."""
+    told = [hold for one in without_room(project) if one["stream"] == stream for hold in one["holds"]]
     return [(hold["reader"], hold["reason"]) for hold in told]
 
 
