@@ -412,8 +412,12 @@ class MemoryHop:
         result: Finished,
     ) -> None:
         stream, group = self._lane(lane)
-        mine = [(entry, outcome) for entry, outcome in piece if self._owns(consumer, entry)]
-        result.lost += [entry.id for entry, _ in piece if not self._owns(consumer, entry)]
+        mine: list[tuple[Entry, Outcome]] = []
+        for entry, outcome in piece:
+            if self._owns(consumer, entry) and all(entry.id != one.id for one, _ in mine):
+                mine.append((entry, outcome))
+            else:
+                result.lost.append(entry.id)
         if together and len(mine) < len(piece):
             return
         self._check_targets([outcome for _, outcome in mine])

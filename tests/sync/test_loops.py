@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from dataflow.connections import resolve
 from dataflow.flow.load import loads
 from dataflow.flow.spec import Flow
-from dataflow.store.alarms import alarms
+from dataflow.store.alarms import alarms, clear_alarm
 from dataflow.store.edgeruns import edge_runs
 from dataflow.store.redis import call
 from dataflow.testing.servers import RedisServer
@@ -251,6 +252,30 @@ def test_a_server_that_answers_again_is_asked_to_let_go(
     assert loop.join(1)
     assert loop.answers
     assert "until_ms" not in running.lab.lane_state()
+
+
+def test_who_stops_asks_nothing_more_after_an_alarm_that_got_no_answer(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Running(Lab(own_redis.url))
+    flow = running.lab.flow
+    loop = EdgeLoop(flow, flow.edges["move"], running.servers)
+
+    def clear_too_late(*subject: Any) -> None:
+        own_redis.freeze()
+        loop.ask_to_stop()
+        clear_alarm(*subject)
+
+    monkeypatch.setattr("sync.loops.clear_alarm", clear_too_late)
+    running.lab.fill(5)
+    begun = time.monotonic()
+    loop._turn()
+    loop.start()
+    assert loop.join(3)
+    assert time.monotonic() - begun < 8, "one time-out of five seconds"
+    assert not loop.answers
+    own_redis.thaw()
+    running.servers.close()
 
 
 ELSEWHERE = """

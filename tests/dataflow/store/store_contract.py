@@ -175,6 +175,31 @@ class HopContract:
         done = hop.finish("slow", [(a, out(1)), (b, out(2))])
         assert (done.done, done.lost, mids(store, OUT)) == (1, [a.id], ["m2"])
 
+    def test_as_many_pending_as_given_does_not_mean_that_they_are_the_same(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        first, second, third = hop.read("slow", 3, 0)
+        hop.take_over("quick", 0, 1)
+        done = hop.finish("slow", [(first, out(1)), (third, out(3))])
+        assert (done.done, done.lost, mids(store, OUT)) == (1, [first.id], ["m3"])
+        assert hop.recover("slow") == [second]
+
+    def test_an_entry_that_is_given_twice_counts_once(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        first, second = hop.read("c", 2, 0)
+        done = hop.finish("c", [(first, out(1)), (first, out(1)), (second, out(2))])
+        assert (done.done, done.lost, mids(store, OUT)) == (2, [first.id], ["m1", "m2"])
+
+    def test_what_is_finished_out_of_order_is_deleted_at_once(self, store: Store) -> None:
+        put(store, 1, 2, 3, 4)
+        hop, other = store.hop("one"), store.hop("two")
+        finish(other, "c", other.read("c", 4, 0), Drop())
+        first, _, _, fourth = hop.read("c", 4, 0)
+        assert hop.finish("c", [(fourth, Drop()), (first, Drop())]).done == 2
+        assert mids(store, IN) == ["m2", "m3"]
+        assert drifts(store) == []
+
     def test_a_full_target_stops_the_whole_step(self, store: Store) -> None:
         put(store, *range(29), stream=SIDE)
         put(store, 1, 2)

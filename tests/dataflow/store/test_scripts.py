@@ -10,7 +10,9 @@ from dataflow.store import declare
 from dataflow.store.door import Outgoing, Stamp
 from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
 from dataflow.store.keys import Keys
+from dataflow.store.packing import pack, packed
 from dataflow.store.redis import call
+from dataflow.store.script import script
 from tests.dataflow.store.stores import FLOW, IN, OUT, SIDE, RealStore, drifts, message, mids
 
 pytestmark = pytest.mark.integration
@@ -229,3 +231,15 @@ def test_an_edge_does_not_run_on_another_stream_before_it_let_go(store: RealStor
     call(store.client, "HSET", KEYS.edge("copy"), "stream", "former.stream_in")
     with pytest.raises(NotDeclared, match="has not let go of stream 'former"):
         store.lane().acquire("n2", 0, "line")
+
+
+def test_an_entry_that_becomes_nothing_known_is_refused(store: RealStore) -> None:
+    store.door().append([message(1)])
+    (entry,) = store.hop("one").read("c", 1, 0)
+    at, dead = store.keys.stream(IN), store.keys.dead(IN, "one")
+    keys = [at.stream, at.groups, at.counts, at.counts, store.keys.attempts(IN, "one"), dead.stream, dead.counts]
+    before = everything(store)
+    with pytest.raises(ResponseError, match="cannot become lost"):
+        arguments = ["one", "c", "main", "0", pack([entry.id, "lost"]), packed([])]
+        script("finish").run(store.client, [*keys, store.keys.parked(IN, "one")], arguments)
+    assert everything(store) == before

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from dataflow.store.redis import connect
-from dataflow.testing.servers import RedisServer
 from tests.dataflow.store.store_contract import StoreContract
-from tests.dataflow.store.stores import MemoryStore, RealStore
+from tests.dataflow.store.stores import MemoryStore
 
 
 class TestMemory(StoreContract):
@@ -25,12 +21,3 @@ class TestMemory(StoreContract):
 @pytest.mark.integration
 class TestRedis(StoreContract):
     """Real servers, each version that this machine has."""
-
-    @pytest.fixture
-    def store(self, both_redis: RedisServer, both_redis_url: str) -> Iterator[RealStore]:
-        client = connect(both_redis_url)
-        store = RealStore(client)
-        store.apply()
-        yield store
-        store.relieve()
-        client.close()
