@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 WORTH_S = 1.0
+QUICK_S = 0.1
 
 
 class Appetite:
@@ -15,14 +16,20 @@ class Appetite:
         most: the largest count, the worker's `batch`.
         least: the smallest, so that every thread has something to do.
         fixed: always ask for `most`: batch handlers want full batches.
+
+    Attributes:
+        count: how many entries to ask for.
+        quick: whether the last were handled so fast that the next ones may be asked for before they are.
     """
 
     def __init__(self, most: int, least: int = 1, *, fixed: bool = False) -> None:
         self._most, self._least, self._fixed = most, min(least, most), fixed
         self.count = most if fixed else self._least
+        self.quick = False
 
     def ate(self, messages: int, took_s: float) -> None:
         """So many messages were handled in that time."""
+        self.quick = took_s < QUICK_S
         if self._fixed or not messages:
             return
         in_time = int(WORTH_S * messages / max(took_s, 1e-6))

@@ -10,7 +10,7 @@ from dataflow.errors import InvalidMessage
 from dataflow.handler import Reject, Retry
 from dataflow.masking import mask_urls
 from dataflow.message import SINCE
-from dataflow.store.hop import Dead, Park
+from dataflow.store.outcomes import Dead, Park
 
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0

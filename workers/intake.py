@@ -12,7 +12,8 @@ from typing import TypeVar
 from dataflow.flow.spec import Worker
 from dataflow.holder import is_dead
 from dataflow.message import ATTEMPT
-from dataflow.store.hop import Entry, Hop
+from dataflow.store.hop import Hop
+from dataflow.store.outcomes import Entry
 from workers.appetite import Appetite
 
 T = TypeVar("T")
@@ -57,13 +58,8 @@ class Intake:
         return not self._alone and not self._fresh
 
     @property
-    def under_load(self) -> bool:
-        """Whether more waits than was asked for, as far as the last answer tells."""
-        return self._full
-
-    @property
     def reads_ahead(self) -> bool:
-        """Whether an answer is on its way, which `fetch` will take."""
+        """Whether more has been asked for, and an answer is on its way, which `fetch` will take."""
         return self._ahead is not None
 
     def next(self) -> Batch:
@@ -86,11 +82,11 @@ class Intake:
         When it raises (see Hop), call it again: a reply that was lost on its way has left entries pending for us,
         and the next call asks for them.
         """
+        self._full = False
         if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            self._take(ahead())
-        elif self._unsure is not None:
-            self._recover(self._unsure)
+            self._take_ahead()
+        elif self._unsure is not None or not self._hop.is_certain(self._consumer):
+            self._recover(self._fresh if self._unsure is None else self._unsure)
         elif self._predecessors:
             self._inherit()
         elif time.monotonic() >= self._take_over_at:
@@ -101,14 +97,24 @@ class Intake:
             self._take(self._hop.read(self._consumer, self._asked, BLOCK_MS))
 
     def read_ahead(self) -> None:
-        """Ask the stream for more: the answer comes while the last batch is being settled.
+        """Ask the stream for more if more waits there: the answer comes while what is in hand is handled.
 
-        Only where `fetch` would do the same next. Raises as `fetch` does.
+        Only where `fetch` would do the same next, and a batch does not take so long that others could have it sooner.
+        Raises as `fetch` does.
         """
-        waiting = self._unsure is not None or self._predecessors or not self.empty
-        if not waiting and time.monotonic() < self._take_over_at and self._hop.has_memory():
+        if not self._full or not self.appetite.quick or self._unsure is not None or self._predecessors:
+            return
+        certain = self._hop.is_certain(self._consumer)
+        if certain and time.monotonic() < self._take_over_at and self._hop.has_memory():
             self._asked, self._unsure = self.appetite.count, self._fresh
             self._ahead = self._hop.begin_read(self._consumer, self._asked)
+            self._unsure = None
+
+    def _take_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        self._unsure = self._fresh
+        if ahead is not None:
+            self._take(ahead())
 
     def _take(self, entries: Sequence[Entry]) -> None:
         """An answer of the stream has come, so nothing got lost on its way."""

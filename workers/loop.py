@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from dataflow.errors import Fault, InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.message import Codec, foreign_id
-from dataflow.store.hop import Entry, Finished, Hop, Outcome
+from dataflow.store.hop import Hop
+from dataflow.store.outcomes import Entry, Finished, Outcomes
 from workers import fate
 from workers.fate import Crashed
+from workers.garbage import Garbage
 from workers.handler import Handler, Pace
 from workers.intake import Batch, Intake
 from workers.patience import PASSING, Patience
@@ -33,7 +35,7 @@ log = logging.getLogger("dataflow.worker")
 class _Settling:
     """A batch that is being settled. `wait`: gives the answer to what Redis was asked; None: it is to be asked."""
 
-    left: list[tuple[Entry, Outcome]]
+    left: Outcomes
     together: bool
     wait: Callable[[], Finished] | None = None
 
@@ -63,6 +65,7 @@ class Loop:
         self._codec = Codec(flow.streams[worker.source].schema)
         self.intake = Intake(hop, worker, consumer, predecessors)
         self._writing = Writing(flow, worker)
+        self._garbage = Garbage()
         self._begun: list[Entry] = []
         self._spent = False
         self._settling: _Settling | None = None
@@ -89,6 +92,7 @@ class Loop:
         """Step 1: what is in hand first, then what others left, then what is new."""
         if self.intake.empty:
             self._patience.until_done(self._fetch, default=None)
+            self._read_ahead()
         return self.intake.next()
 
     def decode(self, batch: Batch) -> list[Task]:
@@ -120,32 +124,31 @@ class Loop:
         self.intake.put_back([task.entry for task in tasks[len(results.each) :]])
         return Worked(list(zip(tasks, results.each, strict=False)), results.together)
 
-    def write(self, worked: Worked) -> list[tuple[Entry, Outcome]]:
+    def write(self, worked: Worked) -> Outcomes:
         """Step 4: results become stream entries, or the reason why not. Back-off counts by the server's clock."""
         now_ms = time.time_ns() // 1_000_000
         if any(isinstance(result, Failed) for _, result in worked.pairs):
             now_ms = self._patience.until_done(self._hop.now_ms, default=now_ms)
         return self._writing.outcomes(worked, now_ms)
 
-    def settle(self, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False) -> None:
+    def settle(self, outcomes: Outcomes, *, together: bool = False) -> None:
         """Step 5: one script writes, acknowledges and deletes. Repeated until Redis has said what became of it.
 
-        Under load Redis does so while the next batch is read and handled: it is asked for that first, and what became
-        of this batch is looked at before the next one is settled. A full target is waited for: that is how pressure
-        from below reaches the readers above.
+        Under load, when the next batch has been asked for already, Redis does so while that is handled, and what became
+        of this one is looked at before the next is settled. A full target is waited for: that is how pressure from
+        below reaches the readers above.
         """
         self._settled()
         if not outcomes or self._patience.given_up:
             return
-        self._settling = _Settling(list(outcomes), together)
-        if self.intake.under_load and not together and not self._begun:
+        self._settling = _Settling(outcomes, together)
+        if self.intake.reads_ahead and self.intake.empty and not together and not self._begun:
             self._begin_to_settle(self._settling)
         else:
             self._settled()
 
     def _begin_to_settle(self, settling: _Settling) -> None:
         try:
-            self.intake.read_ahead()
             settling.wait = self._hop.begin_finish(self._consumer, settling.left)
         except PASSING as error:
             log.debug("to be tried again: %s", error)
@@ -165,7 +168,7 @@ class Loop:
 
     def _end(self, settling: _Settling) -> Finished:
         wait, settling.wait = settling.wait, None
-        return self._finish(settling.left, settling.together) if wait is None else wait()
+        return self._finish(settling) if wait is None else wait()
 
     def _fetch(self) -> None:
         """Fill the hand. What is being settled is pending for us too: nothing else may be asked before it is done."""
@@ -174,19 +177,27 @@ class Loop:
         if not self._patience.given_up:
             self.intake.fetch()
 
-    def _finish(self, left: list[tuple[Entry, Outcome]], together: bool) -> Finished:
+    def _read_ahead(self) -> None:
+        try:
+            self.intake.read_ahead()
+        except PASSING as error:
+            log.debug("to be tried again: %s", error)
+
+    def _finish(self, settling: _Settling) -> Finished:
         """Finish all that is left. Where a target has room for a part, finish that before StreamFull is raised."""
+        left, together = settling.left, settling.together
         try:
             return self._hop.finish(self._consumer, left, together=together)
         except StreamFull as full:
             n = 0 if together else self._writing.fitting(left, full)
             if n:
                 self._hop.finish(self._consumer, left[:n])
-                del left[:n]
+                settling.left = left[n:]
             raise
 
     def _call(self, tasks: Sequence[Task]) -> Results:
         self._pace.start()
+        self._garbage.in_hand(len(tasks))
         start = time.monotonic()
         results = self._handler.handle(tasks, self._pace)
         self.intake.appetite.ate(len(results.each), time.monotonic() - start)

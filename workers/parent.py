@@ -18,11 +18,12 @@ from dataflow.flow.load import load
 from dataflow.flow.spec import Worker
 from dataflow.store.alarms import clear_alarm, raise_alarm
 from dataflow.store.declare import applied_digest, check_format
-from dataflow.store.hop import MAX_ENTRIES, Hop
+from dataflow.store.hop import Hop
 from dataflow.store.keep import KEEP_EVERY_S, trim_kept
 from dataflow.store.keys import Keys
 from dataflow.store.live import BEAT_EVERY_S, beat, leave, live, process_name
 from dataflow.store.memory import check_at_start
+from dataflow.store.parcels import MAX_ENTRIES
 from dataflow.store.redis import connect
 from dataflow.store.trend import note_depths
 from workers.child import Job

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataflow.holder import new_nonce
-from dataflow.store.hop import LANES, Entry, Hop
+from dataflow.store.hop import Hop
+from dataflow.store.outcomes import LANES, Entry
 from workers import child, restart
 from workers.child import Job
 from workers.pulse import Pulse, Stage

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dataflow.errors import InvalidMessage
 from dataflow.handler import To
-from dataflow.store.hop import Entry
+from dataflow.store.outcomes import Entry
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from dataflow.errors import InvalidMessage, StreamFull
 from dataflow.flow.spec import Flow, Worker
 from dataflow.handler import To
 from dataflow.message import MID, PATH, Codec, child_id, extend_path, meta
-from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
+from dataflow.store.outcomes import Dead, Drop, OneEach, Out, Outcome, Outcomes, Park
 from workers import fate
 from workers.fate import BadOutput
 from workers.task import Failed, Filtered, Handled, Result, Task, Worked
@@ -46,7 +46,7 @@ class Writing:
         self._first = self._targets[worker.targets[0]] if worker.targets else None
         self._keeps_mid = flow.keeps_mid(worker.name)
 
-    def outcomes(self, worked: Worked, now_ms: int) -> list[tuple[Entry, Outcome]]:
+    def outcomes(self, worked: Worked, now_ms: int) -> Outcomes:
         """One outcome per task, in order."""
         keeps_mid = self._keeps_mid and not worked.together
         if keeps_mid and self._first is not None:
@@ -55,9 +55,7 @@ class Writing:
                 return alike
         return [(task.entry, self._outcome(task, result, now_ms, keeps_mid)) for task, result in worked.pairs]
 
-    def _alike(
-        self, pairs: Sequence[tuple[Task, Result]], target: Target, now_ms: int
-    ) -> list[tuple[Entry, Outcome]] | None:
+    def _alike(self, pairs: Sequence[tuple[Task, Result]], target: Target, now_ms: int) -> Outcomes | None:
         """The same for a batch in which each message became one, written column by column; None for any other."""
         results = [result for _, result in pairs if isinstance(result, Handled) and len(result.messages) == 1]
         messages = [message for ((message,),) in results]
@@ -67,17 +65,20 @@ class Writing:
         if not all(task.path for task in tasks):
             return None
         hop = ">" + extend_path("", self._worker.name, now_ms)
+        entries = [task.entry for task in tasks]
         mids = [task.mid.encode() for task in tasks]
         paths = [(task.path + hop).encode() for task in tasks]
-        columns = (repeat(MID), mids, repeat(PATH), paths)
         try:
-            rows = target.codec.encode_all(messages, columns)
+            found = target.codec.encode_alike(messages)
+            if found is not None:
+                names, columns = found
+                return OneEach(entries, target.number, [MID, PATH, *names], [mids, paths, *columns])
+            rows = target.codec.encode_all(messages, (repeat(MID), mids, repeat(PATH), paths))
         except Exception:  # noqa: BLE001 - the values may be of classes of the user's own; each is tried by itself
             return None
-        number = target.number
-        return [(task.entry, Out([(number, row)])) for task, row in zip(tasks, rows, strict=True)]
+        return [(entry, Out([(target.number, row)])) for entry, row in zip(entries, rows, strict=True)]
 
-    def fitting(self, outcomes: Sequence[tuple[Entry, Outcome]], full: StreamFull) -> int:
+    def fitting(self, outcomes: Outcomes, full: StreamFull) -> int:
         """How many of the first outcomes the full stream still has room for."""
         target = self._targets.get(full.stream)
         room = full.max_len - full.depth

@@ -2,87 +2,41 @@
 
 A group has two lanes: `main`, the stream it reads, and `retry`, the stream of its own with what comes back to it. An
 entry belongs to the consumer it is pending for; that is both the fence and the duplicate check of `finish`.
+
+Which entries are pending can be asked for one by one. That costs the server a tenth of a hop, so where this side knows
+what it holds (see `dataflow.store.held`), it is only asked how many are.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from dataflow.errors import NotDeclared, ServerFull, StreamFull
+from dataflow.store.held import Held
 from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.memory import WORKER_MARK, Gauge
-from dataflow.store.packing import pack, packed
-from dataflow.store.redis import Client, call, send
+from dataflow.store.outcomes import LANES, Entry, Finished, LaneName, Outcomes
+from dataflow.store.parcels import MAX_ENTRIES, by_lane, parcel, pieces
+from dataflow.store.redis import Client, call, connections_made, send
 from dataflow.store.script import script
 
-LaneName = Literal["main", "retry"]
-LANES: tuple[LaneName, LaneName] = ("main", "retry")
-
-MAX_ENTRIES = 500
-MAX_OUTPUTS = 1000
-MAX_BYTES = 8 * 1024 * 1024
-"""Caps of one `finish` script: a script holds up everyone else while it runs."""
 MAX_COMING_BACK = 100_000
 """So many messages of a group may wait to come back; from then on nothing new is read until there are fewer."""
 LOOK_S = 0.5
 """How long one look at their number is good for."""
 
 
-class Entry(NamedTuple):
-    """One stream entry in hand: its lane, its id there, and its fields [name, value, ...]."""
-
-    lane: LaneName
-    id: bytes
-    fields: list[bytes]
-
-
-class Out(NamedTuple):
-    """The entry was handled and became these messages: (target number from 0, complete fields)."""
-
-    messages: Sequence[tuple[int, list[bytes]]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """The handler filtered the entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """The entry cannot go on. `reason` is a short code, `error` a sentence or a traceback."""
-
-    reason: str
-    error: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Park:
-    """The entry comes back at `due_ms` (ms since 1970) with this many attempts behind it."""
-
-    due_ms: int
-    attempts: int
-
-
-Outcome = Out | Drop | Dead | Park
-
-
-@dataclass(slots=True)
-class Finished:
-    """What `finish` did: entries finished, and those that another consumer has taken over (nothing written)."""
-
-    done: int = 0
-    lost: list[bytes] = field(default_factory=list)
-
-
 class Hop:
     """One consumer group's view of Redis. Every call blocks until Redis has answered; not for concurrent use.
+
+    All that a consumer asks for goes through one and the same Hop, which remembers what it was given.
 
     All calls raise ServerAway, OutcomeUnknown (repeat `finish`, `renew`, `hand_back` freely; after `read` call
     `recover`), ServerFull, and NotDeclared when the stream's group is not there.
@@ -102,6 +56,7 @@ class Hop:
         self._gauge = Gauge(redis)
         self._crowded = False
         self._look_at = 0.0
+        self._held: defaultdict[str, Held] = defaultdict(lambda: Held(lambda: connections_made(redis)))
 
     def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
@@ -113,25 +68,23 @@ class Hop:
 
     def begin_read(self, consumer: str, count: int, block_ms: int = 0) -> Callable[[], list[Entry]]:
         """Ask as `read` does, and return what waits for the answer. It must be called, once."""
-        wait = ("BLOCK", block_ms) if block_ms > 0 else ()
-        lanes: Sequence[LaneName] = ("retry",) if self.crowded() else LANES
-        streams = [self._lanes[lane].stream for lane in lanes]
-        with self._refusals():
-            reply = send(
-                self._redis, "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait,
-                "STREAMS", *streams, *(">" for _ in lanes),
-            )  # fmt: skip
+        ask, held = self._question(consumer, count, block_ms), self._held[consumer]
+        with self._doubting(held):
+            reply = send(self._redis, *ask)
+        held.asked(count)
+        return partial(self._given, held, count, reply)
 
-        def entries() -> list[Entry]:
-            with self._refusals():
-                found = reply()
-            names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
-            return [Entry(names[key], id_, fields) for key, rows in found or () for id_, fields in rows]
+    def is_certain(self, consumer: str) -> bool:
+        """Whether nothing can be pending for this consumer but what it was given; if not, `recover` tells what is.
 
-        return entries
+        It is not when a reply got lost, or when there is a new connection: to a server that has lost its last writes,
+        perhaps, for which what was finished in them is pending again.
+        """
+        return self._held[consumer].certain
 
     def recover(self, consumer: str) -> list[Entry]:
         """Everything pending for this consumer: what a reply that got lost on the way had held."""
+        self._held[consumer].forget()
         _, own = self._claim(consumer, consumer, 0, 1_000_000)
         return own
 
@@ -165,19 +118,23 @@ class Hop:
             ids = [entry.id for entry in marks if entry.lane == lane]
             keys = [at.stream, self._attempts, self._main.counts]
             handed += self._run("handback", keys, [self._group, consumer, lane, *ids])
+        self._held.pop(consumer, None)
         return handed
 
     def begin(self, consumer: str, entry: Entry) -> int:
         """Count an attempt just before the entry runs alone. 0: the entry is another consumer's now."""
         at = self._lanes[entry.lane]
         keys = [at.stream, self._attempts, self._main.counts]
-        return int(self._run("begin", keys, [self._group, consumer, entry.lane, entry.id]))
+        begun = int(self._run("begin", keys, [self._group, consumer, entry.lane, entry.id]))
+        if not begun:
+            self._held[consumer].let_go(entry.lane, [entry.id])
+        return begun
 
     def attempts(self, entry: Entry) -> int:
         """How often this entry was begun alone and not finished."""
         return int(self._call("HGET", self._attempts, f"{entry.lane}/{entry.id.decode()}") or 0)
 
-    def finish(self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]], *, together: bool = False) -> Finished:
+    def finish(self, consumer: str, outcomes: Outcomes, *, together: bool = False) -> Finished:
         """Write what entries became, acknowledge them, count, and delete what no one needs: one script a piece.
 
         An entry that is not pending for this consumer any more is left alone and reported in `lost`; so are all when
@@ -189,29 +146,23 @@ class Hop:
                 call for all, the finished ones are passed over.
         """
         result = Finished()
-        for lane in LANES:
-            rows = [(entry, outcome) for entry, outcome in outcomes if entry.lane == lane]
-            for piece in [rows] if together and rows else pieces(rows):
-                self._book(self._begin_piece(consumer, lane, piece, together=together), result)
+        for lane, rows in by_lane(outcomes):
+            for piece in [rows] if together else pieces(rows):
+                part = self._begin_piece(consumer, lane, piece, together=together)()
+                result.done += part.done
+                result.lost += part.lost
         return result
 
-    def begin_finish(self, consumer: str, outcomes: Sequence[tuple[Entry, Outcome]]) -> Callable[[], Finished]:
+    def begin_finish(self, consumer: str, outcomes: Outcomes) -> Callable[[], Finished]:
         """Begin `finish` and return what waits for its end. It must be called, once; when it raises, `finish` again.
 
         What fits into one script is with Redis when this returns; else all is done when the end is waited for.
         """
-        (lane, *others) = {entry.lane for entry, _ in outcomes}
-        (piece, *more) = pieces(outcomes)
+        ((lane, rows), *others) = by_lane(outcomes)
+        (piece, *more) = pieces(rows)
         if others or more:
             return lambda: self.finish(consumer, outcomes)
-        answer = self._begin_piece(consumer, lane, piece, together=False)
-
-        def finished() -> Finished:
-            result = Finished()
-            self._book(answer, result)
-            return result
-
-        return finished
+        return self._begin_piece(consumer, lane, piece)
 
     def wake(self, count: int = MAX_ENTRIES) -> int:
         """Move parked messages whose time has come to the retry lane. Returns how many."""
@@ -257,42 +208,76 @@ class Hop:
         return free
 
     def _claim(self, to: str, from_: str, lease_ms: int, count: int) -> tuple[list[Entry], list[Entry]]:
+        held = self._held[to]
         clean: list[Entry] = []
         suspect: list[Entry] = []
         for lane, at in self._lanes.items():
             keys = [at.stream, at.groups, at.counts, self._main.counts]
-            piles = self._run("claim", keys, [self._group, to, from_, lease_ms, count])
+            with self._doubting(held):
+                piles = self._run("claim", keys, [self._group, to, from_, lease_ms, count])
             for found, pile in zip(piles, (clean, suspect), strict=True):
+                held.given(lane, [id_ for id_, _ in found])
                 pile += [Entry(lane, id_, fields) for id_, fields in found]
+            held.answered()
         return clean, suspect
 
+    def _question(self, consumer: str, count: int, block_ms: int) -> tuple[Any, ...]:
+        wait = ("BLOCK", block_ms) if block_ms > 0 else ()
+        lanes: Sequence[LaneName] = ("retry",) if self.crowded() else LANES
+        streams = [self._lanes[lane].stream for lane in lanes]
+        head = ("XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait)
+        return (*head, "STREAMS", *streams, *(">" for _ in lanes))
+
+    def _given(self, held: Held, count: int, reply: Callable[[], Any]) -> list[Entry]:
+        """Wait for the answer to such a question."""
+        try:
+            with self._doubting(held):
+                found = reply()
+        finally:
+            held.answered(count)
+        entries: list[Entry] = []
+        names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
+        for key, rows in found or ():
+            lane = names[key]
+            held.given(lane, [id_ for id_, _ in rows])
+            entries += [Entry(lane, id_, fields) for id_, fields in rows]
+        return entries
+
     def _begin_piece(
-        self, consumer: str, lane: LaneName, piece: Sequence[tuple[Entry, Outcome]], *, together: bool
-    ) -> Callable[[], Any]:
-        at = self._lanes[lane]
-        keys = [
-            at.stream, at.groups, at.counts, self._main.counts,
-            self._attempts, self._dead.stream, self._dead.counts, self._parked,
-        ]  # fmt: skip
+        self, consumer: str, lane: LaneName, piece: Outcomes, *, together: bool = False
+    ) -> Callable[[], Finished]:
+        """Send the script and return what waits for its end."""
+        keys, finish, held = self._keys(lane), script("finish"), self._held[consumer]
+        ids, fates, messages = parcel(piece)
+        args = (self._group, consumer, lane, int(together), fates, messages)
+        most = held.at_most(lane, ids)
+        with self._refusals():
+            reply = finish.send(self._redis, keys, (*args, most), connections_made(self._redis) if most else None)
+
+        def finished() -> Finished:
+            with self._refusals():
+                try:
+                    answer = reply()
+                except NoScriptError:  # by now more may be pending than when it was sent
+                    answer = finish.run_whole(self._redis, keys, (*args, 0))
+            result = self._result(answer)
+            whole = result.done + len(result.lost) == len(ids)  # else nothing was done: what is not lost is still ours
+            held.let_go(lane, ids if whole else result.lost)
+            return result
+
+        return finished
+
+    def _keys(self, lane: LaneName) -> list[str]:
+        at, main, dead = self._lanes[lane], self._main, self._dead
+        keys = [at.stream, at.groups, at.counts, main.counts, self._attempts, dead.stream, dead.counts, self._parked]
         for target in self._targets:
             keys += (target.stream, target.counts)
-        entries: list[bytes | str | int] = []
-        for entry, outcome in piece:
-            entries.append(entry.id)
-            _extend(entries, outcome)
-        messages = packed(message for _, outcome in piece if isinstance(outcome, Out) for message in outcome.messages)
-        args = [self._group, consumer, lane, int(together), pack(entries), messages]
-        with self._refusals():
-            return script("finish").send(self._redis, keys, args)
+        return keys
 
-    def _book(self, wait: Callable[[], Any], result: Finished) -> None:
-        """Add what a piece did. Raises when it did nothing."""
-        with self._refusals():
-            answer = wait()
+    def _result(self, answer: list[Any]) -> Finished:
+        """What a piece did. Raises when it did nothing."""
         if answer[0] == b"OK":
-            result.done += answer[1]
-            result.lost += answer[2:]
-            return
+            return Finished(answer[1], answer[2:])
         name = self._name_of_key(answer[1])
         if answer[0] == b"FULL" and answer[3] >= 0:
             raise StreamFull(name, answer[2], answer[3])
@@ -312,6 +297,16 @@ class Hop:
             return call(self._redis, *args)
 
     @contextmanager
+    def _doubting(self, held: Held) -> Iterator[None]:
+        """Around what may make entries pending for a consumer without its knowing."""
+        try:
+            with self._refusals():
+                yield
+        except BaseException:
+            held.doubt()
+            raise
+
+    @contextmanager
     def _refusals(self) -> Iterator[None]:
         try:
             yield
@@ -324,50 +319,3 @@ class Hop:
         if "WRONGTYPE" in str(error):
             return NotDeclared(f"a key of stream {self._stream!r} holds something else; nothing was written: {error}")
         return error
-
-
-def _extend(entries: list[bytes | str | int], outcome: Outcome) -> None:
-    """What became of an entry. Numbers that are kept are text: a script would write large ones its own way."""
-    if isinstance(outcome, Out):
-        entries.append(len(outcome.messages))
-    elif isinstance(outcome, Drop):
-        entries.append("drop")
-    elif isinstance(outcome, Dead):
-        entries += ("dead", outcome.reason, outcome.error, str(outcome.attempts))
-    else:
-        entries += ("park", str(outcome.due_ms), str(outcome.attempts))
-
-
-def pieces(rows: Sequence[tuple[Entry, Outcome]]) -> Iterator[list[tuple[Entry, Outcome]]]:
-    """Cut so that each piece stays under the caps; an entry that is larger alone goes alone."""
-    if rows and len(rows) <= MAX_ENTRIES and _number(rows) <= MAX_OUTPUTS and _size(rows) <= MAX_BYTES:
-        yield list(rows)
-        return
-    piece: list[tuple[Entry, Outcome]] = []
-    outputs = size = 0
-    for row in rows:
-        more, bytes_ = _number([row]), _size([row])
-        if piece and (len(piece) >= MAX_ENTRIES or outputs + more > MAX_OUTPUTS or size + bytes_ > MAX_BYTES):
-            yield piece
-            piece, outputs, size = [], 0, 0
-        piece.append(row)
-        outputs += more
-        size += bytes_
-    if piece:
-        yield piece
-
-
-def _number(rows: Sequence[tuple[Entry, Outcome]]) -> int:
-    """Messages that these entries became."""
-    return sum([len(outcome.messages) for _, outcome in rows if isinstance(outcome, Out)])
-
-
-def _size(rows: Sequence[tuple[Entry, Outcome]]) -> int:
-    """Bytes that a script writes for these entries, names included."""
-    written = [fields for _, outcome in rows if isinstance(outcome, Out) for _, fields in outcome.messages]
-    written += [entry.fields for entry, outcome in rows if isinstance(outcome, _KEPT)]
-    return sum(map(len, map(b"".join, written)))
-
-
-_KEPT = (Dead, Park)
-"""What the script copies from the stream."""

@@ -35,10 +35,14 @@ class Pool(ConnectionPool):
     `lend` and `keep` are for whoever reads each answer whole; a connection that is kept stays lent as redis-py sees it.
     What the server has closed, and what is not one of our sockets, goes through redis-py, which looks closer and
     connects anew. redis-py's own `get_connection` and `release` are as ever.
+
+    Attributes:
+        connects: how many connections were made so far, those made anew included.
     """
 
     def __init__(self, connection_class: type = Connection, **options: Any) -> None:
         self._warm: list[Any] = []
+        self.connects = 0
         super().__init__(_OURS.get(connection_class, connection_class), **options)
 
     def lend(self) -> Any:
@@ -65,10 +69,19 @@ class Pool(ConnectionPool):
         finally:
             self.release(link)
 
+    def make_connection(self) -> Any:
+        """A connection that is counted whenever it is made."""
+        link: Any = super().make_connection()
+        link.register_connect_callback(self._count)
+        return link
+
     def reset(self) -> None:
         """Forget all connections: they are those of another process."""
         self._warm = []
         super().reset()
+
+    def _count(self, _link: Any) -> None:
+        self.connects += 1
 
     def _warm_link(self) -> Any:
         try:

@@ -13,9 +13,9 @@ from typing import Any
 
 from dataflow.flow.spec import Flow
 from dataflow.store.alarms import Alarm, alarms
-from dataflow.store.hop import LANES, LaneName
 from dataflow.store.keys import Keys
 from dataflow.store.live import live
+from dataflow.store.outcomes import LANES, LaneName
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 

@@ -83,11 +83,14 @@ def call(client: Client, *args: Any) -> Any:
     return send(client, *args)()
 
 
-def send(client: Client, *args: Any) -> Callable[[], Any]:
+def send(client: Client, *args: Any, connects: int | None = None) -> Callable[[], Any]:
     """Send one command as `call` does, and leave its reply for later: what is returned waits for it.
 
     Must be called, once: a connection is kept for it until then. Both raise what `call` raises; when `send` does, there
     is no reply to wait for.
+
+    Args:
+        connects: send it only if no connection has been made since `connections_made` was that; else ServerAway.
     """
     pool = cast(Pool, client.connection_pool)
     command = pack_command(args)
@@ -95,6 +98,9 @@ def send(client: Client, *args: Any) -> Callable[[], Any]:
         link = pool.lend()
     except _BROKEN as error:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
+    if connects is not None and connects != pool.connects:
+        pool.keep(link)
+        raise ServerAway(f"Redis at {address(client)} had to be connected to anew; nothing was sent")
     sent = False
     try:
         link.send_packed_command([command])
@@ -128,6 +134,11 @@ def send(client: Client, *args: Any) -> Callable[[], Any]:
                 pool.discard(link)
 
     return reply
+
+
+def connections_made(client: Client) -> int:
+    """How many connections a client has made so far. While that stays the same, so does the server's process."""
+    return cast(Pool, client.connection_pool).connects
 
 
 def _unknown(client: Client, error: Exception) -> OutcomeUnknown:

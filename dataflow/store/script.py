@@ -26,19 +26,23 @@ class Script:
 
     def run(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run the script once; see `dataflow.store.redis.call` for errors. A forgotten script is sent again whole."""
-        return self.send(client, keys, args)()
+        try:
+            return self.send(client, keys, args)()
+        except NoScriptError:
+            return self.run_whole(client, keys, args)
 
-    def send(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Callable[[], Any]:
-        """Begin to run the script and return what waits for its reply; see `dataflow.store.redis.send`."""
-        reply = send(client, "EVALSHA", self.sha, len(keys), *keys, *args)
+    def send(
+        self, client: Client, keys: Sequence[str], args: Sequence[Any], connects: int | None = None
+    ) -> Callable[[], Any]:
+        """Begin to run the script and return what waits for its reply; see `dataflow.store.redis.send`.
 
-        def answer() -> Any:
-            try:
-                return reply()
-            except NoScriptError:
-                return call(client, "EVAL", self.text, len(keys), *keys, *args)
+        NoScriptError: the server does not know it; see `run_whole`.
+        """
+        return send(client, "EVALSHA", self.sha, len(keys), *keys, *args, connects=connects)
 
-        return answer
+    def run_whole(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run the script once on a server that may not know it."""
+        return call(client, "EVAL", self.text, len(keys), *keys, *args)
 
 
 @cache

@@ -23,20 +23,9 @@ from dataflow.flow.spec import Flow
 from dataflow.message import SINCE, message_id, meta
 from dataflow.store.declare import DEAD_MAX_LEN, RETRY_MAX_LEN
 from dataflow.store.door import MAX_MESSAGES, Alike, Appended, KeyReused, Outgoing, Outgoings, Record, Stamp, per_stream
-from dataflow.store.hop import (
-    LANES,
-    MAX_ENTRIES,
-    Dead,
-    Drop,
-    Entry,
-    Finished,
-    LaneName,
-    Out,
-    Outcome,
-    Park,
-    pieces,
-)
 from dataflow.store.keys import Keys, StreamKeys
+from dataflow.store.outcomes import LANES, Dead, Drop, Entry, Finished, LaneName, Out, Outcome, Park
+from dataflow.store.parcels import MAX_ENTRIES, pieces
 from dataflow.store.reading import BENCH, Books, GroupView, StreamView
 
 Id = tuple[int, int]

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, TargetBehind
 from dataflow.ids import extend_path
-from dataflow.store.hop import Dead
 from dataflow.store.keys import Keys
 from dataflow.store.lane import ANY, Frozen, Lease, LeaseHeld, Refused, Waiting
+from dataflow.store.outcomes import Dead
 from dataflow.store.target import Known
 from dataflow.testing.memory import ZERO, Id, Memory, Stream, check_room, dead_fields, id_of, text_of
 

@@ -24,7 +24,7 @@ from dataflow.audit import (
 from dataflow.errors import ServerAway
 from dataflow.flow.load import loads
 from dataflow.rebase import history, rebase
-from dataflow.store.hop import Dead, Drop, Entry, Out, Park
+from dataflow.store.outcomes import Dead, Drop, Entry, Out, Park
 from dataflow.store.reading import Books, GroupView, LaneView, OpenBatch
 from dataflow.store.redis import call
 from tests.dataflow.store.store_contract import freeze, place

@@ -15,9 +15,10 @@ from dataflow.message import Codec, meta
 from dataflow.store.deadletters import DeadLetters
 from dataflow.store.declare import apply
 from dataflow.store.door import Door, Outgoing
-from dataflow.store.hop import Dead, Entry, Hop, Out, Park
+from dataflow.store.hop import Hop
 from dataflow.store.keys import Keys
 from dataflow.store.lane import Frozen, Lane
+from dataflow.store.outcomes import Dead, Entry, Out, Park
 from dataflow.store.redis import call, connect
 from dataflow.warehouse import Parameter
 from dataflow.whereabouts import Place, Whereabouts, find

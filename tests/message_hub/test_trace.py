@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflow.store.deadletters import DeadLetters
-from dataflow.store.hop import Dead, Drop, Hop, Out, Park
+from dataflow.store.hop import Hop
+from dataflow.store.outcomes import Dead, Drop, Out, Park
 from dataflow.store.redis import call
 from tests.message_hub.support import Hub, message
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dataflow.flow.spec import Worker
-from dataflow.store.hop import Entry
+from dataflow.store.outcomes import Entry
 from workers.handler import Pace
 from workers.pulse import Pulse
 from workers.task import Failed, Handled, Result, Task

@@ -8,7 +8,7 @@ import pytest
 
 from dataflow.errors import Fault, InvalidMessage
 from dataflow.handler import Reject, Retry
-from dataflow.store.hop import Dead, Park
+from dataflow.store.outcomes import Dead, Park
 from workers.fate import (
     ERROR_CHARS,
     BadOutput,

@@ -14,7 +14,8 @@ from dataflow.errors import NotDeclared, OutcomeUnknown, ServerAway, StreamFull
 from dataflow.handler import Reject, Retry, To
 from dataflow.store.deadletters import DeadLetters
 from dataflow.store.declare import declare
-from dataflow.store.hop import Entry, Finished, Hop
+from dataflow.store.hop import Hop
+from dataflow.store.outcomes import Entry, Finished
 from dataflow.store.redis import call, connect
 from tests.workers.rig import IN, LEASE_S, NAME, OUT, SIDE, Rig, until
 from workers import intake

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dataflow.store.hop import Drop
+from dataflow.store.outcomes import Drop
 from dataflow.store.redis import call
 from tests.workers.rig import IN, NAME, Rig
 

@@ -11,7 +11,7 @@ import pytest
 from dataflow.errors import StreamFull
 from dataflow.flow.load import loads
 from dataflow.handler import Reject, Retry, To
-from dataflow.store.hop import Dead, Drop, Out, Outcome, Park
+from dataflow.store.outcomes import Dead, Drop, Out, Outcome, Park
 from tests.workers.support import task
 from workers import writing
 from workers.task import Failed, Filtered, Handled, Result, Worked

@@ -10,24 +10,28 @@
 --         dead: reason, error, attempts
 --         park: due (ms), attempts
 --       6 the messages of all entries, packed
+--       7 how many entries can be pending for the consumer at most, with those of the batch, which then are in the order
+--         of the stream; 0: not known
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
 -- A message that is parked for the first time gets a field `_since`: the time (ms).
 -- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local group, consumer, lane, together, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', tonumber(ARGV[7])
 
 -- Read the arguments. Of an entry: its id; how many messages it became, or `drop`; or its fate, if it is dead or parked.
 -- (Lists side by side: a table for each of five hundred entries would be a tenth of the script.)
+-- (And a call of `type` or of what `ipairs` gives costs as much as ten lines without one.)
 local list = cmsgpack.unpack(ARGV[5])
 local ids, kinds, fates, n_entries, n_messages = {}, {}, {}, 0, 0
-local at, last = 1, #list
+local at, last, number = 1, #list, nil
 while at <= last do
   local kind = list[at + 1]
   n_entries = n_entries + 1
   ids[n_entries], kinds[n_entries] = list[at], kind
   at = at + 2
-  if type(kind) == 'number' then
+  if kind == number or type(kind) == 'number' then
+    number = kind
     n_messages = n_messages + kind
   elseif kind == 'dead' then
     fates[n_entries] = {reason = list[at], error = list[at + 1], attempts = list[at + 2]}
@@ -45,14 +49,16 @@ local n_given = 0
 for _, run in ipairs(runs) do n_given = n_given + run.n end
 if n_given ~= n_messages then return redis.error_reply('ERR ' .. n_given .. ' messages for ' .. n_messages) end
 
--- Which are ours? Entries mostly come in the order of the stream, so one question from the first to the last finds them.
+-- Which are ours? If as many are pending for the consumer as can be, it has lost none, so all are. Else, as entries
+-- mostly come in the order of the stream, one question from the first to the last finds them.
 -- (XPENDING raises if the group is gone; XACK would say 0.)
+local all = most > 0 and number_pending(stream, group, consumer) == most
 local found = {}
-if n_entries > 0 then
+if not all and n_entries > 0 then
   found = redis.call('XPENDING', stream, group, ids[1], ids[n_entries], 1000000, consumer)
+  all = #found == n_entries
+  for i = 1, n_entries do all = all and found[i][1] == ids[i] end
 end
-local all = #found == n_entries
-for i = 1, n_entries do all = all and found[i][1] == ids[i] end
 local lost = {}
 
 -- Mostly all are. Else what is to be written are the messages of those that are, one by one.
@@ -125,20 +131,19 @@ end
 permit(counts)
 local n_out, n_handled, n_dropped = 0, 0, 0
 for _, run in ipairs(runs) do add_messages(KEYS[7 + 2 * run.target], run) end
-for i, kind in ipairs(kinds) do
-  if type(kind) == 'number' then
-    n_out = n_out + kind
-    n_handled = n_handled + 1
-  elseif kind == 'drop' then
+for i = 1, #ids do
+  local id, kind, fate = ids[i], kinds[i], fates[i]
+  if kind == 'drop' then
     n_dropped = n_dropped + 1
   elseif kind == 'dead' then
-    local id, fate = ids[i], fates[i]
     redis.call('XADD', dead, '*', '_dead_reason', fate.reason, '_dead_error', fate.error, '_dead_attempts',
       fate.attempts, '_dead_lane', lane, '_dead_id', id, unpack(as_kept(fields_of(stream, id))))
-  else
-    local id, fate = ids[i], fates[i]
+  elseif kind == 'park' then
     local message = cmsgpack.pack({lane .. '/' .. id, fate.attempts, since_first(fields_of(stream, id))})
     redis.call('ZADD', parked, fate.due, message)
+  else
+    n_out = n_out + kind
+    n_handled = n_handled + 1
   end
 end
 in_chunks('XACK', stream, ids, group)

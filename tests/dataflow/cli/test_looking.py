@@ -15,8 +15,8 @@ import pytest
 from dataflow.cli.audit import Tables
 from dataflow.store.alarms import raise_alarm
 from dataflow.store.edgeruns import note_edge_run
-from dataflow.store.hop import Dead, Drop, Out, Park
 from dataflow.store.live import beat
+from dataflow.store.outcomes import Dead, Drop, Out, Park
 from dataflow.store.redis import call
 from tests.dataflow.cli.conftest import Site
 from tests.dataflow.store.store_contract import freeze

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.store.hop import Drop
+from dataflow.store.outcomes import Drop
 from tests.dataflow.cli.conftest import Site
 
 pytestmark = pytest.mark.integration

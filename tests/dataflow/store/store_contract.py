@@ -9,8 +9,9 @@ import pytest
 from dataflow.errors import BatchConflict, Fenced, NotDeclared, ServerFull, StreamFull, TargetBehind
 from dataflow.message import meta
 from dataflow.store.door import Alike, Appended, KeyReused, Outgoing, Record, Stamp
-from dataflow.store.hop import Dead, Drop, Entry, Hop, Out, Outcome, Park
+from dataflow.store.hop import Hop
 from dataflow.store.lane import Frozen, Lane, Lease, LeaseHeld, Refused, content, digest
+from dataflow.store.outcomes import Dead, Drop, Entry, Out, Outcome, Park
 from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, Store, drifts, message, mid, mids
 
 PAST_MS = 1

@@ -9,7 +9,7 @@ import pytest
 
 from dataflow.errors import StreamFull
 from dataflow.flow.load import loads
-from dataflow.store.hop import Out
+from dataflow.store.outcomes import Out
 from dataflow.store.redis import connect
 from tests.dataflow.store.stores import MemoryStore, RealStore, Store, drifts, message, mids
 

@@ -8,7 +8,7 @@ import pytest
 
 from dataflow.store.deadletters import MAX_REPLAY, DeadLetters, dead_letter
 from dataflow.store.door import Outgoing
-from dataflow.store.hop import Dead, Drop
+from dataflow.store.outcomes import Dead, Drop
 from dataflow.store.redis import call
 from tests.dataflow.store.stores import IN, RealStore, drifts, message
 

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from dataflow.store.door import Door, Outgoing
-from dataflow.store.hop import Drop, Hop
+from dataflow.store.hop import Hop
 from dataflow.store.keys import Keys, StreamKeys
+from dataflow.store.outcomes import Drop
 from dataflow.store.redis import Client, call, connect
 from dataflow.store.script import script
 

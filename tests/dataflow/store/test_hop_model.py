@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from dataflow.audit import Finding, check_stream
 from dataflow.errors import DataflowError, StreamFull
 from dataflow.store.door import Outgoing
-from dataflow.store.hop import LANES, Dead, Drop, Entry, Finished, LaneName, Out, Outcome, Park
 from dataflow.store.keys import StreamKeys
 from dataflow.store.lane import Frozen, content, digest, id_order
+from dataflow.store.outcomes import LANES, Dead, Drop, Entry, Finished, LaneName, Out, Outcome, Park
 from dataflow.store.redis import Client, call, connect
 from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, TARGETS, MemoryStore, RealStore, Store, mid, mids
 

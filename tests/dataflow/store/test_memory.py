@@ -6,8 +6,9 @@ import pytest
 
 from dataflow.errors import ServerFull
 from dataflow.store import declare
-from dataflow.store.hop import Dead, Drop, Entry, Hop, Out, Outcome, Park
+from dataflow.store.hop import Hop
 from dataflow.store.memory import DOOR_MARK, LOOK_S, EvictingServer, Gauge, check_at_start, check_settings, read_memory
+from dataflow.store.outcomes import Dead, Drop, Entry, Out, Outcome, Park
 from dataflow.store.redis import call, connect
 from dataflow.testing.servers import RedisServer
 from tests.dataflow.store.store_contract import LONG_MS, freeze

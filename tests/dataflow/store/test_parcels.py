@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.store.hop import MAX_BYTES, Dead, Entry, Out, Outcome
+from dataflow.store.outcomes import Dead, Entry, Out, Outcome
+from dataflow.store.parcels import MAX_BYTES
 from dataflow.store.redis import Client, call
 from dataflow.store.script import script
 from tests.dataflow.store.stores import IN, OUT, RealStore, message, mid, mids

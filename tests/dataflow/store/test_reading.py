@@ -12,8 +12,8 @@ import pytest
 from dataflow.flow.load import loads
 from dataflow.store.alarms import raise_alarm
 from dataflow.store.declare import apply, undeclare
-from dataflow.store.hop import Dead, Drop, Park
 from dataflow.store.live import beat
+from dataflow.store.outcomes import Dead, Drop, Park
 from dataflow.store.reading import (
     read_alarms,
     read_joins,

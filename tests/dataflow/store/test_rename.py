@@ -13,7 +13,7 @@ from dataflow.errors import Fenced, NotDeclared, UserError
 from dataflow.flow.load import loads
 from dataflow.store.declare import Applied, apply, declare, undeclare
 from dataflow.store.handover import Handover
-from dataflow.store.hop import Dead, Entry, Out, Park
+from dataflow.store.outcomes import Dead, Entry, Out, Park
 from dataflow.store.redis import call
 from tests.dataflow.store.stores import FLOW, IN, OUT, TEXT, RealStore, drifts, message, mid
 

@@ -8,8 +8,8 @@ from redis.exceptions import ResponseError
 from dataflow.errors import DataflowError, NotDeclared
 from dataflow.store import declare
 from dataflow.store.door import Outgoing, Stamp
-from dataflow.store.hop import Dead, Drop, Entry, Out, Outcome, Park
 from dataflow.store.keys import Keys
+from dataflow.store.outcomes import Dead, Drop, Entry, Out, Outcome, Park
 from dataflow.store.packing import pack, packed
 from dataflow.store.redis import call
 from dataflow.store.script import script
