@@ -82,9 +82,8 @@ class Intake:
         When it raises (see Hop), call it again: a reply that was lost on its way has left entries pending for us,
         and the next call asks for them.
         """
-        self._full = False
         if self._ahead is not None:
-            self._take_ahead()
+            self._take_ahead(self._ahead)
         elif self._unsure is not None or not self._hop.is_certain(self._consumer):
             self._recover(self._fresh if self._unsure is None else self._unsure)
         elif self._predecessors:
@@ -93,8 +92,8 @@ class Intake:
             self._take_over()
         else:
             self._hop.wait_for_memory()
-            self._asked, self._unsure = self.appetite.count, self._fresh
-            self._take(self._hop.read(self._consumer, self._asked, BLOCK_MS))
+            self._asked = self.appetite.count
+            self._take(self._ask(self._fresh, lambda: self._hop.read(self._consumer, self._asked, BLOCK_MS)))
 
     def read_ahead(self) -> None:
         """Ask the stream for more if more waits there: the answer comes while what is in hand is handled.
@@ -106,19 +105,14 @@ class Intake:
             return
         certain = self._hop.is_certain(self._consumer)
         if certain and time.monotonic() < self._take_over_at and self._hop.has_memory():
-            self._asked, self._unsure = self.appetite.count, self._fresh
-            self._ahead = self._hop.begin_read(self._consumer, self._asked)
-            self._unsure = None
+            self._asked = self.appetite.count
+            self._ahead = self._ask(self._fresh, lambda: self._hop.begin_read(self._consumer, self._asked))
 
-    def _take_ahead(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        self._unsure = self._fresh
-        if ahead is not None:
-            self._take(ahead())
+    def _take_ahead(self, ahead: Callable[[], list[Entry]]) -> None:
+        self._ahead = None
+        self._take(self._ask(self._fresh, ahead))
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        """An answer of the stream has come, so nothing got lost on its way."""
-        self._unsure = None
         self._full = len(entries) >= self._asked
         self._fresh.extend(entries)
 

@@ -142,7 +142,7 @@ class Loop:
         if not outcomes or self._patience.given_up:
             return
         self._settling = _Settling(outcomes, together)
-        if self.intake.reads_ahead and self.intake.empty and not together and not self._begun:
+        if self.intake.reads_ahead and not together and not self._begun:
             self._begin_to_settle(self._settling)
         else:
             self._settled()

@@ -51,3 +51,12 @@ def test_nothing_eaten_changes_nothing() -> None:
     appetite = Appetite(500)
     appetite.ate(0, 5.0)
     assert appetite.count == 1
+
+
+def test_who_handles_quickly_may_ask_for_the_next_ones_meanwhile() -> None:
+    appetite = Appetite(500)
+    assert not appetite.quick
+    appetite.ate(1, 0.01)
+    assert appetite.quick
+    appetite.ate(2, 0.2)
+    assert not appetite.quick

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ from dataflow.store.declare import declare
 from dataflow.store.hop import Hop
 from dataflow.store.outcomes import Entry, Finished
 from dataflow.store.redis import call, connect
+from dataflow.testing.servers import RedisServer
 from tests.workers.rig import IN, LEASE_S, NAME, OUT, SIDE, Rig, until
 from workers import intake
+from workers.garbage import OBJECTS_OF_MESSAGE
 from workers.handlers.calls import PerMessage
 from workers.pulse import Stage
 from workers.task import Results
@@ -636,6 +639,75 @@ class TestUnderLoad:
         assert (group.handled, group.waiting) == (100, 300)
         rig.work(rig.batches(handle))
         assert sorted(rig.out()) == list(range(400))
+
+    @pytest.mark.parametrize(("takes_s", "most"), [(0.0, range(21, 61)), (0.12, [20])])
+    def test_only_who_is_quick_holds_more_than_it_handles(
+        self, make_rig: MakeRig, takes_s: float, most: Collection[int]
+    ) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(200))
+        held: list[int] = []
+
+        def handle(messages: list[Message]) -> list[Message]:
+            time.sleep(takes_s)
+            held.append(rig.group().pending)
+            return [same(message) for message in messages]
+
+        rig.work(rig.batches(handle))
+        assert rig.out() == list(range(200))
+        assert max(held) in most  # it, the next one, and the one before, which may not be settled yet
+
+    def test_what_others_have_left_is_taken_over_all_the_same(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(5))
+        rig.hop().read("gone", 5, 0)
+        rig.put(range(5, 105))
+        seen: set[int] = set()
+
+        def handle(messages: list[Message]) -> list[Message]:
+            if not seen >= set(range(5)):
+                rig.put(range(105 + len(seen), 125 + len(seen)))
+            seen.update(message["n"] for message in messages)
+            rig.drain()
+            return [same(message) for message in messages]
+
+        rig.loop(rig.batches(handle), until(lambda: seen >= set(range(5)), 10)).run()
+
+    def test_the_collector_of_garbage_does_not_count_the_batch(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(20))
+        usual, found = gc.get_threshold()[0], set()
+
+        def handle(messages: list[Message]) -> list[Message]:
+            found.add(gc.get_threshold()[0])
+            return [same(message) for message in messages]
+
+        try:
+            rig.work(rig.batches(handle))
+        finally:
+            gc.set_threshold(usual)
+        assert found == {usual + 20 * OBJECTS_OF_MESSAGE}
+
+    def test_what_its_redis_has_forgotten_runs_again(self, own_redis: RedisServer) -> None:
+        """Redis loses its last second while a handler is at it, and the worker is connected anew without noticing."""
+        rig = Rig(own_redis.url, to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(100))
+        calls: list[list[int]] = []
+        cuts: list[int] = []
+
+        def handle(messages: list[Message]) -> list[Message]:
+            calls.append([message["n"] for message in messages])
+            cuts.append(own_redis.log_bytes())
+            if len(calls) == 3:
+                own_redis.restart_cut_at(cuts[0])
+            return [same(message) for message in messages]
+
+        rig.work(rig.batches(handle))
+        assert sorted(rig.out()) == list(range(100))
+        assert rig.group().handled == 100
+        assert len(calls) > 5
+        rig.check()
+        rig.close()
 
 
 class TestFence:

@@ -131,17 +131,19 @@ class MemoryStore:
 
 @dataclass
 class RealStore:
-    """A real server."""
+    """A real server. A reader has one hop, which knows what its consumers hold."""
 
     client: Client
     flow: Flow = FLOW
     keys: Keys = field(default_factory=lambda: Keys(FLOW.name))
+    hops: dict[tuple[str, str], Hop] = field(default_factory=dict)
 
     def door(self) -> Door:
         return Door(self.client, self.keys)
 
     def hop(self, group: str, stream: str = IN) -> Hop:
-        return Hop(self.client, self.keys, stream, group, targets(self.flow, group))
+        made = Hop(self.client, self.keys, stream, group, targets(self.flow, group))
+        return self.hops.setdefault((group, stream), made)
 
     def lane(self, edge: str = "copy", *, retry: bool = False) -> Lane:
         return Lane(self.client, self.keys, self.flow.edges[edge].source, edge, retry=retry)
