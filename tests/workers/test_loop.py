@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -691,6 +692,7 @@ class TestUnderLoad:
     def test_what_its_redis_has_forgotten_runs_again(self, own_redis: RedisServer) -> None:
         """Redis loses its last second while a handler is at it, and the worker is connected anew without noticing."""
         rig = Rig(own_redis.url, to=[OUT], more="batch_handler: list, batch: 20")
+        rig.worker = replace(rig.worker, lease_s=600)  # a parent would renew it
         rig.put(range(100))
         calls: list[list[int]] = []
         cuts: list[int] = []
