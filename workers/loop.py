@@ -165,6 +165,9 @@ class Loop:
         if done.lost:
             text = "entries had been finished before, or taken over by another process"
             self._log(logging.INFO, text, entries=len(done.lost))
+        if settling.together:  # with one of them lost nothing was done, and the others are still ours
+            lost = set(done.lost)
+            self.intake.put_back([entry for entry, _ in settling.left if not done.done and entry.id not in lost])
 
     def _end(self, settling: _Settling) -> Finished:
         wait, settling.wait = settling.wait, None

@@ -117,8 +117,9 @@ class Door:
             head = ["0", 0, "", "", count]
         else:
             head = ["1", record.ttl_s, record.body_digest, record.request_id, record.count]
-        args = [writer, *head, stamp.path if stamp else "", _packed(outgoing, names, stamp)]
-        answer = script("append").run(self._redis, keys, args)
+        messages, width = _packed(outgoing, names, stamp)
+        args = [writer, *head, stamp.path if stamp else "", messages]
+        answer = script("append", width).run(self._redis, keys, args)
         if answer[0] == b"OK":
             return Appended(record.request_id if record else "", count, repeated=False)
         if answer[0] == b"SEEN":
@@ -137,18 +138,20 @@ class Door:
         return Appended(request.decode(), int(count), repeated=True)
 
 
-def _packed(outgoing: Outgoings, streams: Sequence[str], stamp: Stamp | None) -> bytes:
-    """The messages as the script takes them, with their ids; their path is put in there."""
+def _packed(outgoing: Outgoings, streams: Sequence[str], stamp: Stamp | None) -> tuple[bytes, int]:
+    """The messages as the script takes them, with their ids, and how many names each has (0: that differs); their path
+    is put in there."""
     if isinstance(outgoing, Alike):
         _, names, columns = outgoing
-        if stamp is None:
-            return packed_columns(0, names, columns)
-        return packed_columns(0, [MID, *names], [stamp.mids(len(columns[0])), *columns])
+        if stamp is not None:
+            names, columns = [MID, *names], [stamp.mids(len(columns[0])), *columns]
+        return packed_columns(0, names, columns), len(names)
     numbers = {name: number for number, name in enumerate(streams)}
     if stamp is None:
-        return packed([(numbers[name], fields) for name, fields in outgoing])
+        return packed([(numbers[name], fields) for name, fields in outgoing]), 0
     mids = stamp.mids(len(outgoing))
-    return packed([(numbers[name], [MID, mid, *fields]) for mid, (name, fields) in zip(mids, outgoing, strict=True)])
+    rows = [(numbers[name], [MID, mid, *fields]) for mid, (name, fields) in zip(mids, outgoing, strict=True)]
+    return packed(rows), 0
 
 
 def refusal(answer: list[Any], names: Sequence[str]) -> DataflowError:

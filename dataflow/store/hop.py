@@ -24,7 +24,7 @@ from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.memory import WORKER_MARK, Gauge
 from dataflow.store.outcomes import LANES, Entry, Finished, LaneName, Outcomes
 from dataflow.store.parcels import MAX_ENTRIES, by_lane, parcel, pieces
-from dataflow.store.redis import Client, call, connections_made, send
+from dataflow.store.redis import Client, Renewed, call, connections_made, send
 from dataflow.store.script import script
 
 MAX_COMING_BACK = 100_000
@@ -84,8 +84,10 @@ class Hop:
 
     def recover(self, consumer: str) -> list[Entry]:
         """Everything pending for this consumer: what a reply that got lost on the way had held."""
-        self._held[consumer].forget()
+        held = self._held[consumer]
+        held.forget()
         _, own = self._claim(consumer, consumer, 0, 1_000_000)
+        held.asked_for_all()
         return own
 
     def inherit(self, consumer: str, dead_consumer: str) -> list[Entry]:
@@ -127,7 +129,8 @@ class Hop:
         keys = [at.stream, self._attempts, self._main.counts]
         begun = int(self._run("begin", keys, [self._group, consumer, entry.lane, entry.id]))
         if not begun:
-            self._held[consumer].let_go(entry.lane, [entry.id])
+            held = self._held[consumer]
+            held.let_go(entry.lane, [entry.id], held.given_so_far)
         return begun
 
     def attempts(self, entry: Entry) -> int:
@@ -247,12 +250,16 @@ class Hop:
         self, consumer: str, lane: LaneName, piece: Outcomes, *, together: bool = False
     ) -> Callable[[], Finished]:
         """Send the script and return what waits for its end."""
-        keys, finish, held = self._keys(lane), script("finish"), self._held[consumer]
-        ids, fates, messages = parcel(piece)
+        keys, held = self._keys(lane), self._held[consumer]
+        ids, fates, messages, width = parcel(piece)
+        finish = script("finish", width)
         args = (self._group, consumer, lane, int(together), fates, messages)
-        most = held.at_most(lane, ids)
+        most, until = held.at_most(lane, ids), held.given_so_far
         with self._refusals():
-            reply = finish.send(self._redis, keys, (*args, most), connections_made(self._redis) if most else None)
+            try:
+                reply = finish.send(self._redis, keys, (*args, most), connections_made(self._redis) if most else None)
+            except Renewed:
+                reply = finish.send(self._redis, keys, (*args, 0))
 
         def finished() -> Finished:
             with self._refusals():
@@ -262,7 +269,7 @@ class Hop:
                     answer = finish.run_whole(self._redis, keys, (*args, 0))
             result = self._result(answer)
             whole = result.done + len(result.lost) == len(ids)  # else nothing was done: what is not lost is still ours
-            held.let_go(lane, ids if whole else result.lost)
+            held.let_go(lane, ids if whole else result.lost, until)
             return result
 
         return finished

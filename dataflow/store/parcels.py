@@ -18,11 +18,15 @@ _KEPT = (Dead, Park)
 
 
 class Parcel(NamedTuple):
-    """The ids of entries, and as the script takes them: what became of each, and the messages of all."""
+    """The ids of entries, and as the script takes them: what became of each, and the messages of all.
+
+    width: how many names each message has; 0: that differs.
+    """
 
     ids: Sequence[bytes]
     fates: bytes
     messages: bytes
+    width: int = 0
 
 
 def parcel(piece: Outcomes) -> Parcel:
@@ -30,7 +34,8 @@ def parcel(piece: Outcomes) -> Parcel:
     if isinstance(piece, OneEach):
         ids = [entry.id for entry in piece.entries]
         fates = pack(list(chain.from_iterable(zip(ids, repeat(1), strict=False))))
-        return Parcel(ids, fates, packed_columns(piece.target, piece.names, piece.columns))
+        messages = packed_columns(piece.target, piece.names, piece.columns)
+        return Parcel(ids, fates, messages, len(piece.names))
     listed: list[Any] = []
     for entry, outcome in piece:
         listed.append(entry.id)

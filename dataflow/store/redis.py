@@ -38,6 +38,10 @@ _NOT_NOW_CODES = ("READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY "
 """What a server answers before it does anything, as long as something is not as it should be."""
 
 
+class Renewed(ServerAway):
+    """There is a connection now, a new one; what was only for the old ones was not sent."""
+
+
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
     """A thread-safe pooled client that never retries. Does not connect yet.
 
@@ -90,7 +94,7 @@ def send(client: Client, *args: Any, connects: int | None = None) -> Callable[[]
     is no reply to wait for.
 
     Args:
-        connects: send it only if no connection has been made since `connections_made` was that; else ServerAway.
+        connects: send it only if no connection has been made since `connections_made` was that; else Renewed.
     """
     pool = cast(Pool, client.connection_pool)
     command = pack_command(args)
@@ -100,7 +104,7 @@ def send(client: Client, *args: Any, connects: int | None = None) -> Callable[[]
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
     if connects is not None and connects != pool.connects:
         pool.keep(link)
-        raise ServerAway(f"Redis at {address(client)} had to be connected to anew; nothing was sent")
+        raise Renewed(f"Redis at {address(client)} had to be connected to anew; nothing was sent")
     sent = False
     try:
         link.send_packed_command([command])

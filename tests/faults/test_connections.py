@@ -15,16 +15,17 @@ from tests.faults.rig import Rig
 pytestmark = pytest.mark.acceptance
 
 REQUESTS = {
-    "append": script("append").sha.encode(),
+    "append": b":idem:",
     "read": b"XREADGROUP",
-    "finish": script("finish").sha.encode(),
+    "finish": b":attempts:",
     "lease": script("lease").sha.encode(),
     "fetch": b"XRANGE",
     "freeze": script("freeze").sha.encode(),
     "place": script("place").sha.encode(),
     "settle": script("settle").sha.encode(),
 }
-"""Step -> what its request to Redis holds."""
+"""Step -> what its request to Redis holds: the name of its script, or, of those that are made for messages of so many
+names, a key."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
