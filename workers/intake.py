@@ -130,7 +130,12 @@ class Intake:
             self._predecessors.pop()
 
     def _take_over(self) -> None:
-        """What was handed back, and what nobody has renewed for a lease; next, what others who died here have left."""
+        """What was handed back, and what nobody has renewed for a lease; next, what others who died here have left.
+
+        And what came to us late: the server may get a question long after its answer was given up.
+        """
+        if self._hop.has_lost_answers(self._consumer):
+            self._recover(self._fresh)
         self._predecessors = [owner for owner in self._hop.owners() if is_dead(owner)]
         lease_s, count = self._worker.lease_s, self.appetite.count
         clean, suspect = self._ask(self._alone, lambda: self._hop.take_over(self._consumer, int(lease_s * 1000), count))

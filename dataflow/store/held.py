@@ -26,6 +26,9 @@ class Held:
     Args:
         connects: how many connections to the server were made so far.
         clock: seconds, ever growing.
+
+    Attributes:
+        lost_answers: an answer got lost once, so entries may become pending at any time.
     """
 
     def __init__(self, connects: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +38,7 @@ class Held:
         self._numbers = count(1)
         self._given = 0
         self._on_its_way = 0
-        self._lost_answers = False
+        self.lost_answers = False
         self._told_at: int | None = None  # connections made when the first answer came
         self._asked_at: int | None = None  # and when everything was asked for
         self._heard_s = 0.0
@@ -78,7 +81,7 @@ class Held:
 
     def doubt(self) -> None:
         """An answer got lost, and perhaps made entries pending, or will."""
-        self._lost_answers = True
+        self.lost_answers = True
         self._asked_at = _NEVER
 
     def let_go(self, lane: str, ids: Iterable[bytes], until: int) -> None:
@@ -101,7 +104,7 @@ class Held:
         """How many entries are pending in a lane at most. 0: that cannot be told, or `ids` are not some of them, each
         once, in the order of the stream."""
         fresh = self._clock() - self._heard_s < FRESH_S
-        if self._lost_answers or not fresh or self._told_at != self._connects() or lane not in self._last:
+        if self.lost_answers or not fresh or self._told_at != self._connects() or lane not in self._last:
             return 0
         held = self._places[lane]
         places = [held.get(id_, 0) for id_ in ids]

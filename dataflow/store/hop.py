@@ -82,6 +82,10 @@ class Hop:
         """
         return self._held[consumer].certain
 
+    def has_lost_answers(self, consumer: str) -> bool:
+        """Whether a question of this consumer may reach the server late, so that `recover` finds more at any time."""
+        return self._held[consumer].lost_answers
+
     def recover(self, consumer: str) -> list[Entry]:
         """Everything pending for this consumer: what a reply that got lost on the way had held."""
         held = self._held[consumer]

@@ -14,6 +14,7 @@ import pytest
 
 from dataflow.errors import NotDeclared, OutcomeUnknown, ServerAway, StreamFull
 from dataflow.handler import Reject, Retry, To
+from dataflow.store import hop as hop_module
 from dataflow.store.deadletters import DeadLetters
 from dataflow.store.declare import declare
 from dataflow.store.hop import Hop
@@ -688,6 +689,30 @@ class TestUnderLoad:
         finally:
             gc.set_threshold(usual)
         assert found == {usual + 20 * OBJECTS_OF_MESSAGE}
+
+    def test_a_question_that_reaches_its_redis_late(self, make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What it makes pending for the worker, the worker does not know of."""
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.worker = replace(rig.worker, lease_s=600)  # a parent would renew it
+        rig.put(range(10))
+        late = ("XREADGROUP", "GROUP", NAME, "me", "COUNT", 5, "STREAMS", rig.keys.stream(IN).stream, ">")
+        send, calls = hop_module.send, 0
+
+        def losing(*args: Any, **options: Any) -> Any:
+            monkeypatch.setattr(hop_module, "send", send)
+            raise OutcomeUnknown("it is still on its way")
+
+        def handle(messages: list[Message]) -> list[Message]:
+            nonlocal calls
+            calls += 1
+            if calls <= 3:  # the first makes connections, after each of which all that is pending is asked for
+                rig.put(range(10 * calls, 10 * calls + 10))
+                call(rig.redis, *(late if calls == 3 else ["PING"]))
+            return [same(message) for message in messages]
+
+        monkeypatch.setattr(hop_module, "send", losing)
+        rig.work(rig.batches(handle), consumer="me")
+        assert sorted(rig.out()) == list(range(40))
 
     def test_what_its_redis_has_forgotten_runs_again(self, own_redis: RedisServer) -> None:
         """Redis loses its last second while a handler is at it, and the worker is connected anew without noticing."""
