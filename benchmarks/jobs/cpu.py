@@ -14,5 +14,5 @@ JOB = Job(
     "two processes on a CPU-bound handler",
     (Contender("two processes", ours("burn", "", 2)), Contender("one process", ours("burn", "", 1))),
     (ratio("one process", 1.7, of="two processes"),),
-    messages=0.12,
+    messages=0.36,
 )

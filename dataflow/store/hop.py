@@ -257,7 +257,7 @@ class Hop:
         keys, held = self._keys(lane), self._held[consumer]
         ids, fates, messages, width = parcel(piece)
         finish = script("finish", width)
-        args = (self._group, consumer, lane, int(together), fates, messages)
+        args = (self._group, consumer, lane, int(together), fates, messages, int(width > 0))
         most, until = held.at_most(lane, ids), held.given_so_far
         with self._refusals():
             try:

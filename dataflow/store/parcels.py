@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from dataflow.store.outcomes import LANES, Dead, Drop, LaneName, OneEach, Out, Outcome, Outcomes, Park
@@ -20,7 +19,8 @@ _KEPT = (Dead, Park)
 class Parcel(NamedTuple):
     """The ids of entries, and as the script takes them: what became of each, and the messages of all.
 
-    width: how many names each message has; 0: that differs.
+    width: how many names each message has, where each entry became one and all have the same; then their ids are all
+        there is to say of the entries. 0 otherwise.
     """
 
     ids: Sequence[bytes]
@@ -33,9 +33,8 @@ def parcel(piece: Outcomes) -> Parcel:
     """Pack outcomes of one lane."""
     if isinstance(piece, OneEach):
         ids = [entry.id for entry in piece.entries]
-        fates = pack(list(chain.from_iterable(zip(ids, repeat(1), strict=False))))
         messages = packed_columns(piece.target, piece.names, piece.columns)
-        return Parcel(ids, fates, messages, len(piece.names))
+        return Parcel(ids, pack(ids), messages, len(piece.names))
     listed: list[Any] = []
     for entry, outcome in piece:
         listed.append(entry.id)

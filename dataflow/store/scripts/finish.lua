@@ -10,21 +10,27 @@
 --         dead: reason, error, attempts
 --         park: due (ms), attempts
 --       6 the messages of all entries, packed
---       7 how many entries can be pending for the consumer at most, with those of the batch, which then are in the order
+--       7 '1': each entry became one message, and the list of 5 holds their ids alone
+--       8 how many entries can be pending for the consumer at most, with those of the batch, which then are in the order
 --         of the stream; 0: not known
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
 -- A message that is parked for the first time gets a field `_since`: the time (ms).
 -- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local group, consumer, lane, together, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', tonumber(ARGV[7])
+local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local one_each, most = ARGV[7] == '1', tonumber(ARGV[8])
 
--- Read the arguments. Of an entry: its id; how many messages it became, or `drop`; or its fate, if it is dead or parked.
+-- Read the arguments. Of an entry: its id; how many messages it became (nil: one), or `drop`; or its fate, if it is dead
+-- or parked.
 -- (Lists side by side: a table for each of five hundred entries would be a tenth of the script.)
 -- (And a call of `type` or of what `ipairs` gives costs as much as ten lines without one.)
 local list = cmsgpack.unpack(ARGV[5])
 local ids, kinds, fates, n_entries, n_messages = {}, {}, {}, 0, 0
 local at, last, number = 1, #list, nil
+if one_each then
+  ids, n_entries, n_messages, last = list, last, last, 0
+end
 while at <= last do
   local kind = list[at + 1]
   n_entries = n_entries + 1
@@ -75,7 +81,7 @@ if not all then
   local given_ids, given_kinds, given_fates, message = ids, kinds, fates, 0
   ids, kinds, fates, runs, wanted = {}, {}, {}, {}, {}
   for i, id in ipairs(given_ids) do
-    local kind = given_kinds[i]
+    local kind = given_kinds[i] or 1
     local n = type(kind) == 'number' and kind or 0
     if pending[id] or (pending[id] == nil and #redis.call('XPENDING', stream, group, id, id, 1, consumer) > 0) then
       pending[id] = false  -- an id that stands twice counts once
@@ -132,7 +138,7 @@ permit(counts)
 local n_out, n_handled, n_dropped = 0, 0, 0
 for _, run in ipairs(runs) do add_messages(KEYS[7 + 2 * run.target], run) end
 for i = 1, #ids do
-  local id, kind, fate = ids[i], kinds[i], fates[i]
+  local id, kind, fate = ids[i], kinds[i] or 1, fates[i]
   if kind == 'drop' then
     n_dropped = n_dropped + 1
   elseif kind == 'dead' then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 
 from dataflow.store.outcomes import Entry, OneEach, Out
@@ -28,9 +29,14 @@ def test_it_reads_as_pairs() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 500])
 @pytest.mark.parametrize("target", [0, 3])
-def test_it_is_packed_as_its_pairs_are(n: int, target: int) -> None:
+def test_its_messages_are_packed_as_its_pairs_are(n: int, target: int) -> None:
     one = batch(n, target=target)
-    assert parcel(one) == parcel(list(one))._replace(width=len(NAMES))
+    packed, pairs = parcel(one), parcel(list(one))
+    assert (packed.ids, packed.messages, packed.width) == (pairs.ids, pairs.messages, len(NAMES))
+    assert (msgpack.unpackb(packed.fates), msgpack.unpackb(pairs.fates)[1::2]) == (
+        [*map(bytes.decode, parcel(one).ids)],
+        [1] * n,
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,8 @@ def test_it_is_packed_as_its_pairs_are(n: int, target: int) -> None:
 )
 def test_it_is_cut_as_its_pairs_are(n: int, size: int) -> None:
     one = batch(n, b"x" * size)
-    assert [parcel(piece)[:3] for piece in pieces(one)] == [parcel(piece)[:3] for piece in pieces(list(one))]
+    cut, pairs = list(pieces(one)), list(pieces(list(one)))
+    assert [parcel(piece).messages for piece in cut] == [parcel(piece).messages for piece in pairs]
 
 
 def test_a_batch_of_one_lane_stays_whole() -> None:
