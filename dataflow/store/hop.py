@@ -18,7 +18,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from dataflow.errors import NotDeclared, ServerFull, StreamFull
+from dataflow.errors import NotDeclared, ServerAway, ServerFull, StreamFull
 from dataflow.store.held import Held
 from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.memory import WORKER_MARK, Gauge
@@ -313,6 +313,8 @@ class Hop:
         try:
             with self._refusals():
                 yield
+        except (ServerAway, ServerFull, NotDeclared):  # it was not carried out, nor will it be
+            raise
         except BaseException:
             held.doubt()
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.errors import OutcomeUnknown
+from dataflow.errors import NotDeclared, OutcomeUnknown
 from dataflow.store import hop as hop_module
 from dataflow.store.held import FRESH_S, Held
 from dataflow.store.hop import Hop
@@ -311,6 +311,17 @@ class TestFinish:
         more = hop.read("c", 1, 0)
         steal(store, more)
         assert hop.finish("c", same(more)).done == 0
+
+    def test_a_refusal_is_no_lost_answer(self, store: RealStore, hop: Hop, told: list[int]) -> None:
+        put(store, 2)
+        store.lose_group(store.keys.stream(IN), "one")
+        with pytest.raises(NotDeclared):
+            hop.read("c", 2, 0)
+        store.apply()
+        hop.recover("c")  # over the connection that `apply` has made
+        assert not hop.has_lost_answers("c")
+        assert hop.finish("c", same(hop.read("c", 2, 0))).done == 2
+        assert told == [2]
 
     def test_a_connection_that_was_closed_meanwhile(self, store: RealStore, hop: Hop, told: list[int]) -> None:
         put(store, 2)
