@@ -19,7 +19,7 @@ class Appetite:
 
     Attributes:
         count: how many entries to ask for.
-        quick: whether the last were handled so fast that the next ones may be asked for before they are.
+        quick: whether so many are handled so fast that more may be asked for before they are.
     """
 
     def __init__(self, most: int, least: int = 1, *, fixed: bool = False) -> None:
@@ -29,8 +29,9 @@ class Appetite:
 
     def ate(self, messages: int, took_s: float) -> None:
         """So many messages were handled in that time."""
-        self.quick = took_s < QUICK_S
-        if self._fixed or not messages:
+        if not messages:
             return
-        in_time = int(WORTH_S * messages / max(took_s, 1e-6))
-        self.count = max(self._least, min(self._most, in_time, self.count * 2))
+        if not self._fixed:
+            in_time = int(WORTH_S * messages / max(took_s, 1e-6))
+            self.count = max(self._least, min(self._most, in_time, self.count * 2))
+        self.quick = self.count * took_s < QUICK_S * messages

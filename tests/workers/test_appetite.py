@@ -60,3 +60,13 @@ def test_who_handles_quickly_may_ask_for_the_next_ones_meanwhile() -> None:
     assert appetite.quick
     appetite.ate(2, 0.2)
     assert not appetite.quick
+
+
+def test_a_few_that_took_little_time_do_not_make_it_quick() -> None:
+    appetite = Appetite(500, fixed=True)
+    appetite.ate(500, 0.05)
+    assert appetite.quick
+    appetite.ate(10, 0.005)
+    assert not appetite.quick
+    appetite.ate(0, 0.0)
+    assert not appetite.quick
