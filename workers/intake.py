@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from dataflow.errors import OutcomeUnknown
 from dataflow.flow.spec import Worker
 from dataflow.holder import is_dead
 from dataflow.message import ATTEMPT
@@ -46,6 +47,7 @@ class Intake:
         self._fresh: deque[Entry] = deque()
         self._alone: deque[Entry] = deque()
         self._unsure: deque[Entry] | None = None  # where that belongs which a lost reply has made pending for us
+        self._lost_answers = False
         self._take_over_at = 0.0
         self._ahead: Callable[[], list[Entry]] | None = None
         self._asked = 0
@@ -132,10 +134,12 @@ class Intake:
     def _take_over(self) -> None:
         """What was handed back, and what nobody has renewed for a lease; next, what others who died here have left.
 
-        And what came to us late: the server may get a question long after its answer was given up.
+        But first what came to us late: the server may get a question long after its answer was given up.
         """
-        if self._hop.has_lost_answers(self._consumer):
+        if self._lost_answers:
             self._recover(self._fresh)
+            if not self.empty:
+                return
         self._predecessors = [owner for owner in self._hop.owners() if is_dead(owner)]
         lease_s, count = self._worker.lease_s, self.appetite.count
         clean, suspect = self._ask(self._alone, lambda: self._hop.take_over(self._consumer, int(lease_s * 1000), count))
@@ -153,7 +157,11 @@ class Intake:
 
     def _ask(self, pile: deque[Entry], question: Callable[[], T]) -> T:
         self._unsure = pile
-        answer = question()
+        try:
+            answer = question()
+        except OutcomeUnknown:
+            self._lost_answers = True
+            raise
         self._unsure = None
         return answer
 

@@ -142,7 +142,7 @@ class Loop:
         if not outcomes or self._patience.given_up:
             return
         self._settling = _Settling(outcomes, together)
-        if self.intake.reads_ahead and not together and not self._begun:
+        if self.intake.reads_ahead and self.intake.empty and not together and not self._begun:
             self._begin_to_settle(self._settling)
         else:
             self._settled()
@@ -177,7 +177,7 @@ class Loop:
         """Fill the hand. What is being settled is pending for us too: nothing else may be asked before it is done."""
         if not self.intake.reads_ahead:
             self._settled()
-        if not self._patience.given_up:
+        if not self._patience.stopping():
             self.intake.fetch()
 
     def _read_ahead(self) -> None:

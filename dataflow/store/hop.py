@@ -2,29 +2,23 @@
 
 A group has two lanes: `main`, the stream it reads, and `retry`, the stream of its own with what comes back to it. An
 entry belongs to the consumer it is pending for; that is both the fence and the duplicate check of `finish`.
-
-Which entries are pending can be asked for one by one. That costs the server a tenth of a hop, so where this side knows
-what it holds (see `dataflow.store.held`), it is only asked how many are.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from dataflow.errors import NotDeclared, ServerAway, ServerFull, StreamFull
-from dataflow.store.held import Held
+from dataflow.errors import NotDeclared, ServerFull, StreamFull
 from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.memory import WORKER_MARK, Gauge
 from dataflow.store.outcomes import LANES, Entry, Finished, LaneName, Outcomes
 from dataflow.store.parcels import MAX_ENTRIES, by_lane, parcel, pieces
-from dataflow.store.redis import Client, Renewed, call, connections_made, send
+from dataflow.store.redis import Client, call, connections_made, send
 from dataflow.store.script import script
 
 MAX_COMING_BACK = 100_000
@@ -35,8 +29,6 @@ LOOK_S = 0.5
 
 class Hop:
     """One consumer group's view of Redis. Every call blocks until Redis has answered; not for concurrent use.
-
-    All that a consumer asks for goes through one and the same Hop, which remembers what it was given.
 
     All calls raise ServerAway, OutcomeUnknown (repeat `finish`, `renew`, `hand_back` freely; after `read` call
     `recover`), ServerFull, and NotDeclared when the stream's group is not there.
@@ -56,7 +48,7 @@ class Hop:
         self._gauge = Gauge(redis)
         self._crowded = False
         self._look_at = 0.0
-        self._held: defaultdict[str, Held] = defaultdict(lambda: Held(lambda: connections_made(redis)))
+        self._told_at: dict[str, int] = {}  # connections made when a consumer was first told, or told all, of its own
 
     def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
@@ -68,30 +60,36 @@ class Hop:
 
     def begin_read(self, consumer: str, count: int, block_ms: int = 0) -> Callable[[], list[Entry]]:
         """Ask as `read` does, and return what waits for the answer. It must be called, once."""
-        ask, held = self._question(consumer, count, block_ms), self._held[consumer]
-        with self._doubting(held):
-            reply = send(self._redis, *ask)
-        held.asked(count)
-        return partial(self._given, held, count, reply)
+        wait = ("BLOCK", block_ms) if block_ms > 0 else ()
+        lanes: Sequence[LaneName] = ("retry",) if self.crowded() else LANES
+        streams = [self._lanes[lane].stream for lane in lanes]
+        with self._refusals():
+            reply = send(
+                self._redis, "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait,
+                "STREAMS", *streams, *(">" for _ in lanes),
+            )  # fmt: skip
+
+        def entries() -> list[Entry]:
+            with self._refusals():
+                found = reply()
+            self._told_at.setdefault(consumer, connections_made(self._redis))
+            names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
+            return [Entry(names[key], id_, fields) for key, rows in found or () for id_, fields in rows]
+
+        return entries
 
     def is_certain(self, consumer: str) -> bool:
-        """Whether nothing can be pending for this consumer but what it was given; if not, `recover` tells what is.
+        """Whether the server is the one that has told this consumer what is pending for it; if not, `recover` tells.
 
-        It is not when a reply got lost, or when there is a new connection: to a server that has lost its last writes,
-        perhaps, for which what was finished in them is pending again.
+        It may be another over a new connection: one that was restarted without its last writes, for which what was
+        finished in them is pending again.
         """
-        return self._held[consumer].certain
-
-    def has_lost_answers(self, consumer: str) -> bool:
-        """Whether a question of this consumer may reach the server late, so that `recover` finds more at any time."""
-        return self._held[consumer].lost_answers
+        return self._told_at.get(consumer) in (None, connections_made(self._redis))
 
     def recover(self, consumer: str) -> list[Entry]:
         """Everything pending for this consumer: what a reply that got lost on the way had held."""
-        held = self._held[consumer]
-        held.forget()
         _, own = self._claim(consumer, consumer, 0, 1_000_000)
-        held.asked_for_all()
+        self._told_at[consumer] = connections_made(self._redis)
         return own
 
     def inherit(self, consumer: str, dead_consumer: str) -> list[Entry]:
@@ -124,18 +122,14 @@ class Hop:
             ids = [entry.id for entry in marks if entry.lane == lane]
             keys = [at.stream, self._attempts, self._main.counts]
             handed += self._run("handback", keys, [self._group, consumer, lane, *ids])
-        self._held.pop(consumer, None)
+        self._told_at.pop(consumer, None)
         return handed
 
     def begin(self, consumer: str, entry: Entry) -> int:
         """Count an attempt just before the entry runs alone. 0: the entry is another consumer's now."""
         at = self._lanes[entry.lane]
         keys = [at.stream, self._attempts, self._main.counts]
-        begun = int(self._run("begin", keys, [self._group, consumer, entry.lane, entry.id]))
-        if not begun:
-            held = self._held[consumer]
-            held.let_go(entry.lane, [entry.id], held.given_so_far)
-        return begun
+        return int(self._run("begin", keys, [self._group, consumer, entry.lane, entry.id]))
 
     def attempts(self, entry: Entry) -> int:
         """How often this entry was begun alone and not finished."""
@@ -215,66 +209,32 @@ class Hop:
         return free
 
     def _claim(self, to: str, from_: str, lease_ms: int, count: int) -> tuple[list[Entry], list[Entry]]:
-        held = self._held[to]
         clean: list[Entry] = []
         suspect: list[Entry] = []
         for lane, at in self._lanes.items():
             keys = [at.stream, at.groups, at.counts, self._main.counts]
-            with self._doubting(held):
-                piles = self._run("claim", keys, [self._group, to, from_, lease_ms, count])
+            piles = self._run("claim", keys, [self._group, to, from_, lease_ms, count])
             for found, pile in zip(piles, (clean, suspect), strict=True):
-                held.given(lane, [id_ for id_, _ in found])
                 pile += [Entry(lane, id_, fields) for id_, fields in found]
-            held.answered()
         return clean, suspect
-
-    def _question(self, consumer: str, count: int, block_ms: int) -> tuple[Any, ...]:
-        wait = ("BLOCK", block_ms) if block_ms > 0 else ()
-        lanes: Sequence[LaneName] = ("retry",) if self.crowded() else LANES
-        streams = [self._lanes[lane].stream for lane in lanes]
-        head = ("XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait)
-        return (*head, "STREAMS", *streams, *(">" for _ in lanes))
-
-    def _given(self, held: Held, count: int, reply: Callable[[], Any]) -> list[Entry]:
-        """Wait for the answer to such a question."""
-        try:
-            with self._doubting(held):
-                found = reply()
-        finally:
-            held.answered(count)
-        entries: list[Entry] = []
-        names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
-        for key, rows in found or ():
-            lane = names[key]
-            held.given(lane, [id_ for id_, _ in rows])
-            entries += [Entry(lane, id_, fields) for id_, fields in rows]
-        return entries
 
     def _begin_piece(
         self, consumer: str, lane: LaneName, piece: Outcomes, *, together: bool = False
     ) -> Callable[[], Finished]:
         """Send the script and return what waits for its end."""
-        keys, held = self._keys(lane), self._held[consumer]
-        ids, fates, messages, width = parcel(piece)
+        keys = self._keys(lane)
+        fates, messages, width = parcel(piece)
         finish = script("finish", width)
         args = (self._group, consumer, lane, int(together), fates, messages, int(width > 0))
-        most, until = held.at_most(lane, ids), held.given_so_far
         with self._refusals():
-            try:
-                reply = finish.send(self._redis, keys, (*args, most), connections_made(self._redis) if most else None)
-            except Renewed:
-                reply = finish.send(self._redis, keys, (*args, 0))
+            reply = finish.send(self._redis, keys, args)
 
         def finished() -> Finished:
             with self._refusals():
                 try:
-                    answer = reply()
-                except NoScriptError:  # by now more may be pending than when it was sent
-                    answer = finish.run_whole(self._redis, keys, (*args, 0))
-            result = self._result(answer)
-            whole = result.done + len(result.lost) == len(ids)  # else nothing was done: what is not lost is still ours
-            held.let_go(lane, ids if whole else result.lost, until)
-            return result
+                    return self._result(reply())
+                except NoScriptError:
+                    return self._result(finish.run_whole(self._redis, keys, args))
 
         return finished
 
@@ -306,18 +266,6 @@ class Hop:
     def _call(self, *args: Any) -> Any:
         with self._refusals():
             return call(self._redis, *args)
-
-    @contextmanager
-    def _doubting(self, held: Held) -> Iterator[None]:
-        """Around what may make entries pending for a consumer without its knowing."""
-        try:
-            with self._refusals():
-                yield
-        except (ServerAway, ServerFull, NotDeclared):  # it was not carried out, nor will it be
-            raise
-        except BaseException:
-            held.doubt()
-            raise
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from dataflow.store.outcomes import LANES, Dead, Drop, LaneName, OneEach, Out, Outcome, Outcomes, Park
@@ -17,13 +17,12 @@ _KEPT = (Dead, Park)
 
 
 class Parcel(NamedTuple):
-    """The ids of entries, and as the script takes them: what became of each, and the messages of all.
+    """As the script takes them: entries with what became of each, and the messages of all.
 
     width: how many names each message has, where each entry became one and all have the same; then their ids are all
         there is to say of the entries. 0 otherwise.
     """
 
-    ids: Sequence[bytes]
     fates: bytes
     messages: bytes
     width: int = 0
@@ -32,15 +31,14 @@ class Parcel(NamedTuple):
 def parcel(piece: Outcomes) -> Parcel:
     """Pack outcomes of one lane."""
     if isinstance(piece, OneEach):
-        ids = [entry.id for entry in piece.entries]
         messages = packed_columns(piece.target, piece.names, piece.columns)
-        return Parcel(ids, pack(ids), messages, len(piece.names))
+        return Parcel(pack([entry.id for entry in piece.entries]), messages, len(piece.names))
     listed: list[Any] = []
     for entry, outcome in piece:
         listed.append(entry.id)
         _extend(listed, outcome)
     messages = packed(message for _, outcome in piece if isinstance(outcome, Out) for message in outcome.messages)
-    return Parcel([entry.id for entry, _ in piece], pack(listed), messages)
+    return Parcel(pack(listed), messages)
 
 
 def by_lane(outcomes: Outcomes) -> list[tuple[LaneName, Outcomes]]:

@@ -38,10 +38,6 @@ _NOT_NOW_CODES = ("READONLY ", "MISCONF ", "MASTERDOWN ", "NOREPLICAS ", "BUSY "
 """What a server answers before it does anything, as long as something is not as it should be."""
 
 
-class Renewed(ServerAway):
-    """There is a connection now, a new one; what was only for the old ones was not sent."""
-
-
 def connect(url: str, *, timeout_s: float = 5.0) -> Client:
     """A thread-safe pooled client that never retries. Does not connect yet.
 
@@ -87,14 +83,11 @@ def call(client: Client, *args: Any) -> Any:
     return send(client, *args)()
 
 
-def send(client: Client, *args: Any, connects: int | None = None) -> Callable[[], Any]:
+def send(client: Client, *args: Any) -> Callable[[], Any]:
     """Send one command as `call` does, and leave its reply for later: what is returned waits for it.
 
     Must be called, once: a connection is kept for it until then. Both raise what `call` raises; when `send` does, there
     is no reply to wait for.
-
-    Args:
-        connects: send it only if no connection has been made since `connections_made` was that; else Renewed.
     """
     pool = cast(Pool, client.connection_pool)
     command = pack_command(args)
@@ -102,9 +95,6 @@ def send(client: Client, *args: Any, connects: int | None = None) -> Callable[[]
         link = pool.lend()
     except _BROKEN as error:
         raise ServerAway(f"cannot reach Redis at {address(client)}: {error}") from error
-    if connects is not None and connects != pool.connects:
-        pool.keep(link)
-        raise Renewed(f"Redis at {address(client)} had to be connected to anew; nothing was sent")
     sent = False
     try:
         link.send_packed_command([command])
@@ -141,7 +131,7 @@ def send(client: Client, *args: Any, connects: int | None = None) -> Callable[[]
 
 
 def connections_made(client: Client) -> int:
-    """How many connections a client has made so far. While that stays the same, so does the server's process."""
+    """How many connections a client has made so far. While that stays the same, the server was not restarted."""
     return cast(Pool, client.connection_pool).connects
 
 

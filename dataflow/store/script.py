@@ -39,14 +39,12 @@ class Script:
         except NoScriptError:
             return self.run_whole(client, keys, args)
 
-    def send(
-        self, client: Client, keys: Sequence[str], args: Sequence[Any], connects: int | None = None
-    ) -> Callable[[], Any]:
+    def send(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Callable[[], Any]:
         """Begin to run the script and return what waits for its reply; see `dataflow.store.redis.send`.
 
         NoScriptError: the server does not know it; see `run_whole`.
         """
-        return send(client, "EVALSHA", self.sha, len(keys), *keys, *args, connects=connects)
+        return send(client, "EVALSHA", self.sha, len(keys), *keys, *args)
 
     def run_whole(self, client: Client, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run the script once on a server that may not know it."""

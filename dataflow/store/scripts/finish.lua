@@ -11,15 +11,13 @@
 --         park: due (ms), attempts
 --       6 the messages of all entries, packed
 --       7 '1': each entry became one message, and the list of 5 holds their ids alone
---       8 how many entries can be pending for the consumer at most, with those of the batch, which then are in the order
---         of the stream; 0: not known
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
 -- A message that is parked for the first time gets a field `_since`: the time (ms).
 -- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local one_each, most = ARGV[7] == '1', tonumber(ARGV[8])
+local one_each = ARGV[7] == '1'
 
 -- Read the arguments. Of an entry: its id; how many messages it became (nil: one), or `drop`; or its fate, if it is dead
 -- or parked.
@@ -55,16 +53,14 @@ local n_given = 0
 for _, run in ipairs(runs) do n_given = n_given + run.n end
 if n_given ~= n_messages then return redis.error_reply('ERR ' .. n_given .. ' messages for ' .. n_messages) end
 
--- Which are ours? If as many are pending for the consumer as can be, it has lost none, so all are. Else, as entries
--- mostly come in the order of the stream, one question from the first to the last finds them.
+-- Which are ours? Entries mostly come in the order of the stream, so one question from the first to the last finds them.
 -- (XPENDING raises if the group is gone; XACK would say 0.)
-local all = most > 0 and number_pending(stream, group, consumer) == most
 local found = {}
-if not all and n_entries > 0 then
+if n_entries > 0 then
   found = redis.call('XPENDING', stream, group, ids[1], ids[n_entries], 1000000, consumer)
-  all = #found == n_entries
-  for i = 1, n_entries do all = all and found[i][1] == ids[i] end
 end
+local all = #found == n_entries
+for i = 1, n_entries do all = all and found[i][1] == ids[i] end
 local lost = {}
 
 -- Mostly all are. Else what is to be written are the messages of those that are, one by one.

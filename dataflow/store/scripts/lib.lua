@@ -180,14 +180,6 @@ local function resume_after(stream, frontier)
   return last[1] and last[1][1] or '0-0'
 end
 
--- How many entries are pending for a consumer. Raises if the group is gone.
-local function number_pending(stream, group, consumer)
-  for _, row in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do
-    if row[1] == consumer then return tonumber(row[2]) end
-  end
-  return 0
-end
-
 -- What the books say a group has finished, from an earlier time under the same name.
 local function finished(counts, group)
   local sum = 0
