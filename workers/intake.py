@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from dataflow.errors import OutcomeUnknown
@@ -100,22 +101,24 @@ class Intake:
     def read_ahead(self) -> None:
         """Ask the stream for more if more waits there: the answer comes while what is in hand is handled.
 
-        Only where `fetch` would do the same next, and a batch does not take so long that others could have it sooner.
+        Only where `fetch` would ask it next, and a batch does not take so long that others could have it sooner. What
+        comes back is not asked for: `fetch` does, after each look at what others have left, and on until it finds none.
         Raises as `fetch` does.
         """
         if not self._full or not self.appetite.quick or self._unsure is not None or self._predecessors:
             return
-        certain = self._hop.is_certain(self._consumer)
-        if certain and time.monotonic() < self._take_over_at and self._hop.has_memory():
+        hop, certain = self._hop, self._hop.is_certain(self._consumer)
+        if certain and time.monotonic() < self._take_over_at and hop.has_memory() and not hop.crowded():
             self._asked = self.appetite.count
-            self._ahead = self._ask(self._fresh, lambda: self._hop.begin_read(self._consumer, self._asked))
+            question = partial(hop.begin_read, self._consumer, self._asked, apart=True)
+            self._ahead = self._ask(self._fresh, question)
 
     def _take_ahead(self, ahead: Callable[[], list[Entry]]) -> None:
         self._ahead = None
         self._take(self._ask(self._fresh, ahead))
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        self._full = len(entries) >= self._asked
+        self._full = len(entries) >= self._asked and all(entry.lane == "main" for entry in entries)
         self._fresh.extend(entries)
 
     def _recover(self, pile: deque[Entry]) -> None:
@@ -147,6 +150,7 @@ class Intake:
             self._take_over_at = time.monotonic() + min(TAKE_OVER_EVERY_S, lease_s / 2)
         self._fresh.extend(clean)
         self._suspect_all(suspect)
+        self._full = False  # nothing is asked ahead, so that `fetch` looks for what comes back
 
     def _suspect_all(self, entries: Sequence[Entry]) -> None:
         """Somebody who is gone held these."""

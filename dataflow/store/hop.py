@@ -14,9 +14,10 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from dataflow.errors import NotDeclared, ServerFull, StreamFull
+from dataflow.store.apart import Apart, consumer_of
 from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.memory import WORKER_MARK, Gauge
-from dataflow.store.outcomes import LANES, Entry, Finished, LaneName, Outcomes
+from dataflow.store.outcomes import LANES, Entry, Finished, LaneName, Outcomes, entries_of
 from dataflow.store.parcels import MAX_ENTRIES, by_lane, parcel, pieces
 from dataflow.store.redis import Client, call, connections_made, send
 from dataflow.store.script import script
@@ -25,6 +26,8 @@ MAX_COMING_BACK = 100_000
 """So many messages of a group may wait to come back; from then on nothing new is read until there are fewer."""
 LOOK_S = 0.5
 """How long one look at their number is good for."""
+_GONE = ("NOGROUP", "UNBLOCKED", "no such key")
+"""What Redis says of a group or a stream that is not there; the second, where one went away while a read waited."""
 
 
 class Hop:
@@ -49,23 +52,31 @@ class Hop:
         self._crowded = False
         self._look_at = 0.0
         self._told_at: dict[str, int] = {}  # connections made when a consumer was first told, or told all, of its own
+        self._apart = Apart()
 
-    def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
+    def read(self, consumer: str, count: int, block_ms: int, *, apart: bool = False) -> list[Entry]:
         """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
 
         While MAX_COMING_BACK messages wait to come back, it gives only of those that have. With block_ms 0 it does not
         wait (to Redis, BLOCK 0 is to wait for ever).
-        """
-        return self.begin_read(consumer, count, block_ms)()
 
-    def begin_read(self, consumer: str, count: int, block_ms: int = 0) -> Callable[[], list[Entry]]:
+        Args:
+            apart: read of the main lane alone, and let the answer be pending under a name of its own. It is this
+                consumer's all the same; but `finish` need not look at each entry, if it gets the answer as it is.
+        """
+        return self.begin_read(consumer, count, block_ms, apart=apart)()
+
+    def begin_read(
+        self, consumer: str, count: int, block_ms: int = 0, *, apart: bool = False
+    ) -> Callable[[], list[Entry]]:
         """Ask as `read` does, and return what waits for the answer. It must be called, once."""
+        name = self._apart.name(consumer) if apart else consumer
         wait = ("BLOCK", block_ms) if block_ms > 0 else ()
-        lanes: Sequence[LaneName] = ("retry",) if self.crowded() else LANES
+        lanes: Sequence[LaneName] = ("main",) if apart else ("retry",) if self.crowded() else LANES
         streams = [self._lanes[lane].stream for lane in lanes]
         with self._refusals():
             reply = send(
-                self._redis, "XREADGROUP", "GROUP", self._group, consumer, "COUNT", count, *wait,
+                self._redis, "XREADGROUP", "GROUP", self._group, name, "COUNT", count, *wait,
                 "STREAMS", *streams, *(">" for _ in lanes),
             )  # fmt: skip
 
@@ -74,7 +85,10 @@ class Hop:
                 found = reply()
             self._told_at.setdefault(consumer, connections_made(self._redis))
             names: dict[bytes, LaneName] = {at.stream.encode(): lane for lane, at in self._lanes.items()}
-            return [Entry(names[key], id_, fields) for key, rows in found or () for id_, fields in rows]
+            entries = [Entry(names[key], id_, fields) for key, rows in found or () for id_, fields in rows]
+            if apart:
+                self._apart.answered(name, entries)
+            return entries
 
         return entries
 
@@ -107,7 +121,7 @@ class Hop:
     def owners(self) -> set[str]:
         """The consumers that hold entries, dead or alive."""
         rows = [self._call("XPENDING", at.stream, self._group)[3] or () for at in self._lanes.values()]
-        return {name.decode() for lane in rows for name, _ in lane}
+        return {consumer_of(name.decode()) for lane in rows for name, _ in lane}
 
     def renew(self, consumers: Sequence[str]) -> int:
         """Keep the claims of live consumers for another lease. Returns how many entries they hold."""
@@ -225,7 +239,8 @@ class Hop:
         keys = self._keys(lane)
         fates, messages, width = parcel(piece)
         finish = script("finish", width)
-        args = (self._group, consumer, lane, int(together), fates, messages, int(width > 0))
+        name = self._apart.name_of(consumer, entries_of(piece))
+        args = (self._group, consumer, lane, int(together), fates, messages, int(width > 0), name)
         with self._refusals():
             reply = finish.send(self._redis, keys, args)
 
@@ -275,7 +290,7 @@ class Hop:
             raise self._refused(error) from error
 
     def _refused(self, error: ResponseError) -> Exception:
-        if "NOGROUP" in str(error) or "UNBLOCKED" in str(error):  # the latter: it went away while a read waited
+        if any(sign in str(error) for sign in _GONE):
             return NotDeclared(f"group {self._group!r} is missing on stream {self._stream!r}")
         if "WRONGTYPE" in str(error):
             return NotDeclared(f"a key of stream {self._stream!r} holds something else; nothing was written: {error}")

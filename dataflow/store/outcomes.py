@@ -81,6 +81,11 @@ class OneEach(Sequence[tuple[Entry, Out]]):
         return list(self)[index]
 
 
+def entries_of(outcomes: Outcomes) -> Sequence[Entry]:
+    """The entries alone, in their order."""
+    return outcomes.entries if isinstance(outcomes, OneEach) else [entry for entry, _ in outcomes]
+
+
 @dataclass(slots=True)
 class Finished:
     """What `finish` did: entries finished, and those that another consumer has taken over (nothing written)."""

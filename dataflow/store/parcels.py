@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from dataflow.store.outcomes import LANES, Dead, Drop, LaneName, OneEach, Out, Outcome, Outcomes, Park
+from dataflow.store.outcomes import LANES, Dead, Drop, LaneName, OneEach, Out, Outcome, Outcomes, Park, entries_of
 from dataflow.store.packing import pack, packed, packed_columns
 
 MAX_ENTRIES = 500
@@ -43,8 +43,7 @@ def parcel(piece: Outcomes) -> Parcel:
 
 def by_lane(outcomes: Outcomes) -> list[tuple[LaneName, Outcomes]]:
     """The outcomes of each lane that has any."""
-    entries = outcomes.entries if isinstance(outcomes, OneEach) else [entry for entry, _ in outcomes]
-    lanes = {entry.lane for entry in entries}
+    lanes = {entry.lane for entry in entries_of(outcomes)}
     if len(lanes) == 1:
         return [(lanes.pop(), outcomes)]
     return [(lane, [pair for pair in outcomes if pair[0].lane == lane]) for lane in LANES if lane in lanes]

@@ -298,10 +298,11 @@ class MemoryHop:
         self._attempts = keys.attempts(stream, group)
         self._targets = [(name, keys.stream(name)) for name in targets]
 
-    def read(self, consumer: str, count: int, block_ms: int) -> list[Entry]:
+    def read(self, consumer: str, count: int, block_ms: int, *, apart: bool = False) -> list[Entry]:
         """The next entries that no consumer of the group has had; returns at once."""
         found = []
-        for lane in LANES:
+        lanes: Sequence[LaneName] = ("main",) if apart else LANES
+        for lane in lanes:
             stream, group = self._lane(lane)
             for id_ in stream.after(group.last)[:count]:
                 group.last = id_

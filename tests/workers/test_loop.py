@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from dataflow.store import hop as hop_module
 from dataflow.store.deadletters import DeadLetters
 from dataflow.store.declare import declare
 from dataflow.store.hop import Hop
-from dataflow.store.outcomes import Entry, Finished
+from dataflow.store.outcomes import Entry, Finished, Park
 from dataflow.store.redis import call, connect
 from dataflow.testing.servers import RedisServer
 from tests.workers.rig import IN, LEASE_S, NAME, OUT, SIDE, Rig, until
@@ -268,6 +269,8 @@ class TestFailed:
         tries: Counter[int] = Counter()
 
         def never(message: Message) -> Message:
+            if message["n"] < 30:  # the worker comes to ask for its batches ahead
+                return same(message)
             tries[message["n"]] += 1
             raise Retry(0.02)
 
@@ -275,11 +278,11 @@ class TestFailed:
             rig.hop().wake()
             return tries.total() >= 150
 
-        rig.put(range(60))
+        rig.put(range(230))
         rig.loop(PerMessage(lambda task: never(task.message), lambda: None), until(tried_often)).run()
         assert 10 <= len(tries) <= 30, "a batch in hand and one on its way are all that is read beyond the limit"
         rig.work(same)
-        assert sorted(rig.out()) == list(range(60))
+        assert sorted(rig.out()) == list(range(230))
 
     def test_a_replayed_message_has_all_its_time_again(self, make_rig: MakeRig) -> None:
         rig = make_rig(to=[OUT], more="max_retry_s: 0.3")
@@ -570,14 +573,14 @@ class LosesAhead:
         if name != self._name:
             return method
 
-        def begin(*args: Any) -> Any:
+        def begin(*args: Any, **options: Any) -> Any:
             self.asked += 1
             if self.asked % 3 != 2:
-                return method(*args)
+                return method(*args, **options)
             self.lost += 1
             if self._away:
                 raise ServerAway
-            return self._lose(method(*args))
+            return self._lose(method(*args, **options))
 
         return begin
 
@@ -609,6 +612,43 @@ class TestUnderLoad:
         assert rig.group().handled == 400
         assert hop.lost >= 3
         assert set(calls.values()) == {1}  # what is being settled is never taken for lost
+
+    def test_most_batches_are_not_looked_at_one_by_one(self, make_rig: MakeRig) -> None:
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(400))
+        call(rig.redis, "CONFIG", "RESETSTAT")
+        rig.work(rig.batches(lambda messages: [same(message) for message in messages]))
+        assert rig.out() == list(range(400))
+        stats: bytes = call(rig.redis, "INFO", "commandstats")
+        (acknowledged,) = re.findall(rb"cmdstat_xack:calls=(\d+)", stats)
+        assert int(acknowledged) <= 3  # the first, of which no one knew that it would be full, and the last
+        (names,) = re.findall(rb"cmdstat_xgroup\|delconsumer:calls=(\d+)|cmdstat_xgroup:calls=(\d+)", stats)
+        assert int(b"".join(names)) >= 17
+        at = rig.keys.stream(IN).stream
+        assert call(rig.redis, "XINFO", "CONSUMERS", at, NAME) == []
+
+    def test_what_comes_back_is_read_under_any_load(self, make_rig: MakeRig) -> None:
+        """Questions ahead are about the main lane alone. Where a retry is found, none is asked until no more are."""
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put(range(-100, 0))
+        other = rig.hop()
+        other.finish("other", [(entry, Park(1, 0)) for entry in other.read("other", 100, 0)])
+        rig.put(range(100))
+        batches: list[list[int]] = []
+
+        def handle(messages: list[Message]) -> list[None]:
+            batches.append([message["n"] for message in messages])
+            fresh = sum(number >= 0 for number in batches[-1])
+            rig.put(range(100, 100 + fresh))  # the load never ends
+            if len(batches) == 5:
+                assert other.wake() == 100
+            return [None] * len(messages)
+
+        def back() -> list[int]:
+            return [at for at, numbers in enumerate(batches) if numbers[0] < 0]
+
+        rig.loop(rig.batches(handle), until(lambda: len(back()) >= 5, 10)).run()
+        assert back()[4] - back()[0] <= 10
 
     def test_a_full_target_is_waited_for(self, make_rig: MakeRig) -> None:
         rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20", max_len=50)
@@ -690,12 +730,15 @@ class TestUnderLoad:
             gc.set_threshold(usual)
         assert found == {usual + 20 * OBJECTS_OF_MESSAGE}
 
-    def test_a_question_that_reaches_its_redis_late(self, make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("name", ["me", "me#7"])
+    def test_a_question_that_reaches_its_redis_late(
+        self, make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
         """What it makes pending for the worker, the worker does not know of."""
         rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
         rig.worker = replace(rig.worker, lease_s=600)  # a parent would renew it
         rig.put(range(10))
-        late = ("XREADGROUP", "GROUP", NAME, "me", "COUNT", 5, "STREAMS", rig.keys.stream(IN).stream, ">")
+        late = ("XREADGROUP", "GROUP", NAME, name, "COUNT", 5, "STREAMS", rig.keys.stream(IN).stream, ">")
         send, calls = hop_module.send, 0
 
         def losing(*args: Any, **options: Any) -> Any:

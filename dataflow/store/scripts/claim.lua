@@ -1,5 +1,5 @@
 -- Take entries over: from a consumer that is known to be dead, from anyone whose lease has run out, or (from = to)
--- look again at one's own.
+-- look again at one's own. Whatever name they were pending under, it is `to` then.
 --
 -- KEYS  1 stream  2 groups  3 counts  4 tally (counts of the main stream)
 -- ARGV  1 group  2 to  3 from ('' = anyone)  4 lease (ms): least idle time when from is ''  5 count
@@ -11,14 +11,18 @@ local BENCH = '-'
 
 local wrong = wrong_type('hash', groups, counts, tally)
 if wrong then return wrong end
-local rows
+local rows, owners = {}, {}
 if from == '' then
   rows = redis.call('XPENDING', stream, group, 'IDLE', lease_ms, '-', '+', count)
 else
-  rows = redis.call('XPENDING', stream, group, '-', '+', count, from)
+  for _, name in ipairs(names_of(stream, group, from)) do
+    owners[name] = true
+    for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', count, name)) do rows[#rows + 1] = row end
+  end
+  table.sort(rows, function(a, b) return before(a[1], b[1]) end)
 end
 
-local clean, suspect, gone, owners = {}, {}, {}, {}
+local clean, suspect, gone = {}, {}, {}
 for _, row in ipairs(rows) do
   local id, owner = row[1], row[2]
   local found = redis.call('XRANGE', stream, id, id)
@@ -36,10 +40,7 @@ if #gone > 0 then
   redis.call('HINCRBY', tally, group .. '.lost', #gone)
   advance(stream, groups, counts, group)
 end
-if from ~= '' then owners[from] = true end
 for owner in pairs(owners) do
-  if owner ~= to and owner ~= BENCH and #redis.call('XPENDING', stream, group, '-', '+', 1, owner) == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', stream, group, owner)
-  end
+  if owner ~= to and owner ~= BENCH then remove_if_idle(stream, group, owner) end
 end
 return {clean, suspect}

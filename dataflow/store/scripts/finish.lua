@@ -11,13 +11,14 @@
 --         park: due (ms), attempts
 --       6 the messages of all entries, packed
 --       7 '1': each entry became one message, and the list of 5 holds their ids alone
+--       8 the name under which these entries were given, if that were all that was (see apart.py); else ''
 -- Gives {'OK', n, id lost to another consumer ...} | {'FULL', key number, depth, max_len} | {'WRONGTYPE', key number}
 -- A message that is parked for the first time gets a field `_since`: the time (ms).
 -- A message of another program that is too long to come back is not parked but dead (reason too_many_fields).
 local stream, groups, counts, tally = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local attempts, dead, dead_counts, parked = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local group, consumer, lane, together = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local one_each = ARGV[7] == '1'
+local one_each, apart = ARGV[7] == '1', ARGV[8]
 
 -- Read the arguments. Of an entry: its id; how many messages it became (nil: one), or `drop`; or its fate, if it is dead
 -- or parked.
@@ -53,20 +54,35 @@ local n_given = 0
 for _, run in ipairs(runs) do n_given = n_given + run.n end
 if n_given ~= n_messages then return redis.error_reply('ERR ' .. n_given .. ' messages for ' .. n_messages) end
 
--- Which are ours? Entries mostly come in the order of the stream, so one question from the first to the last finds them.
+-- Which are ours? Where these were given under a name of their own, they all are if so many are pending under it.
 -- (XPENDING raises if the group is gone; XACK would say 0.)
-local found = {}
-if n_entries > 0 then
-  found = redis.call('XPENDING', stream, group, ids[1], ids[n_entries], 1000000, consumer)
+local whole = false
+if apart ~= '' then
+  for _, row in ipairs(redis.call('XPENDING', stream, group)[4] or {}) do
+    if row[1] == apart then whole = tonumber(row[2]) == n_entries end
+  end
 end
-local all = #found == n_entries
-for i = 1, n_entries do all = all and found[i][1] == ids[i] end
+
+-- Else each is looked at. They mostly come in the order of the stream, so one question from the first to the last finds
+-- them.
+local owners = {}  -- name in the group: whether it is ours
+local function is_ours(row)
+  local owner = row[2]
+  if owners[owner] == nil then owners[owner] = is_own(owner, consumer) end
+  return owners[owner]
+end
+local found = {}
+if n_entries > 0 and not whole then
+  found = redis.call('XPENDING', stream, group, ids[1], ids[n_entries], 1000000)
+end
+local all = whole or #found == n_entries
+for i = 1, #found do all = is_ours(found[i]) and all and found[i][1] == ids[i] end
 local lost = {}
 
 -- Mostly all are. Else what is to be written are the messages of those that are, one by one.
 if not all then
   local pending = {}
-  for _, row in ipairs(found) do pending[row[1]] = true end
+  for _, row in ipairs(found) do pending[row[1]] = is_ours(row) end
   local single = {}
   for _, run in ipairs(runs) do
     for i = 0, run.n - 1 do
@@ -79,7 +95,11 @@ if not all then
   for i, id in ipairs(given_ids) do
     local kind = given_kinds[i] or 1
     local n = type(kind) == 'number' and kind or 0
-    if pending[id] or (pending[id] == nil and #redis.call('XPENDING', stream, group, id, id, 1, consumer) > 0) then
+    if pending[id] == nil then
+      local row = redis.call('XPENDING', stream, group, id, id, 1)[1]
+      pending[id] = row and is_ours(row)
+    end
+    if pending[id] then
       pending[id] = false  -- an id that stands twice counts once
       ids[#ids + 1], kinds[#ids + 1], fates[#ids + 1] = id, kind, given_fates[i]
       for place = message + 1, message + n do
@@ -148,7 +168,14 @@ for i = 1, #ids do
     n_handled = n_handled + 1
   end
 end
-in_chunks('XACK', stream, ids, group)
+if whole then
+  redis.call('XGROUP', 'DELCONSUMER', stream, group, apart)
+else
+  in_chunks('XACK', stream, ids, group)
+  for owner, ours in pairs(owners) do
+    if ours and owner ~= consumer then remove_if_idle(stream, group, owner) end
+  end
+end
 if redis.call('EXISTS', attempts) == 1 then
   local marks = {}
   for i, id in ipairs(ids) do marks[i] = lane .. '/' .. id end

@@ -1,4 +1,5 @@
--- Put a consumer's entries on the bench, where the next reader finds them at once, and remove the consumer.
+-- Put a consumer's entries on the bench, where the next reader finds them at once, and remove the consumer with
+-- all its names.
 -- Attempts that were begun and will not be finished are taken back.
 --
 -- KEYS  1 stream  2 attempts  3 tally (counts of the main stream)
@@ -11,14 +12,17 @@ local wrong = wrong_type('hash', attempts, tally)
 if wrong then return wrong end
 local handed, lost = 0, 0
 permit(tally)
-repeat
-  local rows = redis.call('XPENDING', stream, group, '-', '+', CHUNK, consumer)
-  for _, row in ipairs(rows) do
-    -- Of an entry that is gone from the stream Redis 7 drops the claim and answers nothing; 6.2 moves it.
-    local moved = redis.call('XCLAIM', stream, group, BENCH, 0, row[1], 'IDLE', LONG_IDLE_MS, 'JUSTID')
-    if #moved == 0 then lost = lost + 1 else handed = handed + 1 end
-  end
-until #rows < CHUNK
+local names = names_of(stream, group, consumer)
+for _, name in ipairs(names) do
+  repeat
+    local rows = redis.call('XPENDING', stream, group, '-', '+', CHUNK, name)
+    for _, row in ipairs(rows) do
+      -- Of an entry that is gone from the stream Redis 7 drops the claim and answers nothing; 6.2 moves it.
+      local moved = redis.call('XCLAIM', stream, group, BENCH, 0, row[1], 'IDLE', LONG_IDLE_MS, 'JUSTID')
+      if #moved == 0 then lost = lost + 1 else handed = handed + 1 end
+    end
+  until #rows < CHUNK
+end
 if lost > 0 then redis.call('HINCRBY', tally, group .. '.lost', lost) end
 for i = 4, #ARGV do
   local mark = lane .. '/' .. ARGV[i]
@@ -26,7 +30,5 @@ for i = 4, #ARGV do
     if redis.call('HINCRBY', attempts, mark, -1) <= 0 then redis.call('HDEL', attempts, mark) end
   end
 end
-if #redis.call('XPENDING', stream, group, '-', '+', 1, consumer) == 0 then
-  redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
-end
+for _, name in ipairs(names) do remove_if_idle(stream, group, name) end
 return handed

@@ -129,17 +129,40 @@ local function as_kept(fields)
   return {'_dead_packed', cmsgpack.pack(fields)}
 end
 
--- The fields of an entry; none if it is gone.
-local function fields_of(stream, id)
-  local found = redis.call('XRANGE', stream, id, id)
-  return found[1] and found[1][2] or {}
-end
-
 -- A flat reply (name, value, ...) as a table.
 local function as_table(flat)
   local result = {}
   for i = 1, #flat, 2 do result[flat[i]] = flat[i + 1] end
   return result
+end
+
+-- Whether a name in a consumer group is that of a process, or of one of its questions; see apart.py.
+local function is_own(name, consumer)
+  if name == consumer then return true end
+  return name:sub(1, #consumer + 1) == consumer .. '#' and name:find('^%d+$', #consumer + 2) ~= nil
+end
+
+-- Remove a consumer that holds nothing. (Redis would drop what one holds.)
+local function remove_if_idle(stream, group, name)
+  if #redis.call('XPENDING', stream, group, '-', '+', 1, name) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+  end
+end
+
+-- The names of a process in a consumer group: its own, and those of its questions.
+local function names_of(stream, group, consumer)
+  local names = {consumer}
+  for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+    local name = as_table(flat)['name']
+    if name ~= consumer and is_own(name, consumer) then names[#names + 1] = name end
+  end
+  return names
+end
+
+-- The fields of an entry; none if it is gone.
+local function fields_of(stream, id)
+  local found = redis.call('XRANGE', stream, id, id)
+  return found[1] and found[1][2] or {}
 end
 
 -- The consumer groups that exist on a stream: name -> XINFO fields.

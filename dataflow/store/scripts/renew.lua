@@ -7,17 +7,22 @@
 local stream, tally, group, renewed, lost = KEYS[1], KEYS[2], ARGV[1], 0, 0
 local wrong = wrong_type('hash', tally)
 if wrong then return wrong end
-for i = 2, #ARGV do
+
+local function keep_claims(name)
   local ids = {}
-  for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', 1000000, ARGV[i])) do ids[#ids + 1] = row[1] end
+  for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', 1000000, name)) do ids[#ids + 1] = row[1] end
   for first = 1, #ids, CHUNK do
     local part = {unpack(ids, first, math.min(first + CHUNK - 1, #ids))}
     local n = #part
     part[n + 1] = 'JUSTID'
-    local kept = #redis.call('XCLAIM', stream, group, ARGV[i], 0, unpack(part))
+    local kept = #redis.call('XCLAIM', stream, group, name, 0, unpack(part))
     renewed = renewed + kept
     lost = lost + n - kept
   end
+end
+
+for i = 2, #ARGV do
+  for _, name in ipairs(names_of(stream, group, ARGV[i])) do keep_claims(name) end
 end
 if lost > 0 then redis.call('HINCRBY', tally, group .. '.lost', lost) end
 return renewed

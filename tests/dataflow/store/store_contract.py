@@ -315,6 +315,75 @@ class HopContract:
         assert store.hop("archive", OUT).room() > 10**6
 
 
+class ApartContract:
+    """What was read apart is finished like all else."""
+
+    def test_a_batch_is_finished_once(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        rows = [(entry, out(n)) for n, entry in enumerate(hop.read("c", 10, 0, apart=True), 1)]
+        assert hop.finish("c", rows).done == 3
+        again = hop.finish("c", rows)
+        assert (again.done, again.lost) == (0, [entry.id for entry, _ in rows])
+        assert (mids(store, OUT), drifts(store)) == (["m1", "m2", "m3"], [])
+
+    def test_nothing_is_written_for_what_another_has_taken_of_it(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        a, b, c = hop.read("slow", 10, 0, apart=True)
+        _, taken = hop.take_over("quick", 0, 1)
+        assert taken == [a]
+        done = hop.finish("slow", [(a, out(1)), (b, out(2)), (c, out(3))])
+        assert (done.done, done.lost, mids(store, OUT)) == (2, [a.id], ["m2", "m3"])
+        assert hop.finish("quick", [(a, out(4))]).done == 1
+
+    def test_all_of_it_or_nothing(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        a, b, c = hop.read("slow", 10, 0, apart=True)
+        hop.take_over("quick", 0, 1)
+        rows = [(a, out(1)), (b, out(2)), (c, out(3))]
+        assert hop.finish("slow", rows, together=True).done == 0
+        assert mids(store, OUT) == []
+        assert hop.finish("slow", rows[1:], together=True).done == 2
+
+    @pytest.mark.parametrize("first", [0, 1, 2])
+    def test_a_part_of_it_and_then_the_rest(self, store: Store, first: int) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        rest = hop.read("c", 10, 0, apart=True)
+        entry = rest.pop(first)
+        assert hop.finish("c", [(entry, out(9))]).done == 1
+        assert hop.recover("c") == rest
+        assert hop.finish("c", [(entry, out(8)) for entry in rest]).done == 2
+        assert (mids(store, OUT), drifts(store)) == (["m9", "m8", "m8"], [])
+
+    def test_two_at_a_time_are_kept_apart(self, store: Store) -> None:
+        put(store, *range(4))
+        hop = store.hop("one")
+        first, second = hop.read("c", 2, 0, apart=True), hop.read("c", 2, 0, apart=True)
+        assert hop.finish("c", [(entry, out(2)) for entry in second]).done == 2
+        assert hop.recover("c") == first
+        assert hop.finish("c", [(entry, out(1)) for entry in first]).done == 2
+        assert drifts(store) == []
+
+    def test_it_is_only_for_whom_it_was_given_to(self, store: Store) -> None:
+        put(store, 1, 2)
+        hop = store.hop("one")
+        entries = hop.read("c", 10, 0, apart=True)
+        assert hop.finish("other", [(entry, out(1)) for entry in entries]).done == 0
+        assert mids(store, OUT) == []
+        assert hop.finish("c", [(entry, out(1)) for entry in entries]).done == 2
+
+    def test_what_comes_back_is_not_read(self, store: Store) -> None:
+        put(store, 1)
+        hop = store.hop("one")
+        finish(hop, "c", hop.read("c", 10, 0, apart=True), Park(PAST_MS, 1))
+        assert hop.wake() == 1
+        assert hop.read("c", 10, 0, apart=True) == []
+        assert len(hop.read("c", 10, 0)) == 1
+
+
 class OwnershipContract:
     """Who has what in hand."""
 
@@ -717,5 +786,13 @@ class MemoryLimitContract:
         store.relieve()
 
 
-class StoreContract(DoorContract, HopContract, OwnershipContract, DeletionContract, EdgeContract, MemoryLimitContract):
+class StoreContract(
+    DoorContract,
+    HopContract,
+    ApartContract,
+    OwnershipContract,
+    DeletionContract,
+    EdgeContract,
+    MemoryLimitContract,
+):
     """All of it."""

@@ -16,6 +16,7 @@ from dataflow.store.door import Door, Outgoing
 from dataflow.store.hop import Hop
 from dataflow.store.keys import Keys, StreamKeys
 from dataflow.store.lane import Lane
+from dataflow.store.outcomes import Entry
 from dataflow.store.reading import StreamView, read_stream
 from dataflow.store.redis import Client, call
 from dataflow.store.target import StreamTarget
@@ -137,12 +138,13 @@ class RealStore:
     flow: Flow = FLOW
     keys: Keys = field(default_factory=lambda: Keys(FLOW.name))
     hops: dict[tuple[str, str], Hop] = field(default_factory=dict)
+    kind: type[Hop] = Hop
 
     def door(self) -> Door:
         return Door(self.client, self.keys)
 
     def hop(self, group: str, stream: str = IN) -> Hop:
-        made = Hop(self.client, self.keys, stream, group, targets(self.flow, group))
+        made = self.kind(self.client, self.keys, stream, group, targets(self.flow, group))
         return self.hops.setdefault((group, stream), made)
 
     def lane(self, edge: str = "copy", *, retry: bool = False) -> Lane:
@@ -178,6 +180,13 @@ class RealStore:
 
     def relieve(self) -> None:
         call(self.client, "CONFIG", "SET", "maxmemory", "0")
+
+
+class ApartHop(Hop):
+    """Reads everything apart. What comes back is read as usual, when nothing else is left."""
+
+    def read(self, consumer: str, count: int, block_ms: int, *, apart: bool = False) -> list[Entry]:
+        return super().read(consumer, count, block_ms, apart=True) or super().read(consumer, count, block_ms)
 
 
 def targets(flow: Flow, group: str) -> tuple[str, ...]:

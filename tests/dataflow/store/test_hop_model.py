@@ -36,8 +36,8 @@ KINDS = st.lists(
 )
 STEPS = {
     "append": (4, (FEW,)),
-    "work": (6, (GROUPS, CONSUMERS, FEW, KINDS)),
-    "read": (2, (GROUPS, CONSUMERS, FEW)),
+    "work": (6, (GROUPS, CONSUMERS, FEW, KINDS, st.booleans())),
+    "read": (2, (GROUPS, CONSUMERS, FEW, st.booleans())),
     "finish": (3, (GROUPS, CONSUMERS, LANE_NAMES, KINDS, st.booleans())),
     "recover": (1, (GROUPS, CONSUMERS)),
     "take_over": (1, (GROUPS, CONSUMERS, FEW)),
@@ -81,12 +81,12 @@ class Readers:
         if self.both(lambda store: store.door().append(batch)) is not None:
             self.sent += names
 
-    def read(self, group: str, consumer: str, count: int) -> None:
-        pairs = self.entries(lambda store: store.hop(group).read(consumer, count, 0))
+    def read(self, group: str, consumer: str, count: int, apart: bool) -> None:
+        pairs = self.entries(lambda store: store.hop(group).read(consumer, count, 0, apart=apart))
         self.held.setdefault((group, consumer), []).extend(pairs)
 
-    def work(self, group: str, consumer: str, count: int, kinds: list[str]) -> None:
-        self.read(group, consumer, count)
+    def work(self, group: str, consumer: str, count: int, kinds: list[str], apart: bool) -> None:
+        self.read(group, consumer, count, apart)
         for lane in LANES:
             self.finish(group, consumer, lane, kinds, together=False)
 
@@ -163,6 +163,7 @@ class Readers:
         real, double = (Picture(store) for store in self.stores)
         assert real.shown() == double.shown()
         assert real.drifts() == []
+        self.check_names()
         self.check_deletion(real)
         self.check_places(real)
 
@@ -170,6 +171,17 @@ class Readers:
         """Nothing leaves the stream before both readers finished it, and everything does then."""
         both = self.left_main["one"] & self.left_main["two"]
         assert real.mids[IN] == [name for name in self.sent if name not in both]
+
+    def check_names(self) -> None:
+        """No name of a question outlives what it was answered; one that was answered nothing waits for its next use."""
+        store = self.stores[0]
+        assert isinstance(store, RealStore)
+        for group in ("one", "two"):
+            for at in (store.keys.stream(IN), store.keys.retry(IN, group)):
+                rows = call(store.client, "XINFO", "CONSUMERS", at.stream, group)
+                found = [dict(zip(row[::2], row[1::2], strict=True)) for row in rows]
+                idle = Counter(info[b"name"].partition(b"#")[0] for info in found if info[b"pending"] == 0)
+                assert max(idle.values(), default=0) <= 2  # it and the process' own
 
     def check_places(self, real: Picture) -> None:
         """Each message is in exactly one place for each reader."""

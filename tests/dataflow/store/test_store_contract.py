@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dataflow.store.store_contract import StoreContract
-from tests.dataflow.store.stores import MemoryStore
+from tests.dataflow.store.store_contract import (
+    DeletionContract,
+    HopContract,
+    MemoryLimitContract,
+    OwnershipContract,
+    StoreContract,
+)
+from tests.dataflow.store.stores import ApartHop, MemoryStore, RealStore
 
 
 class TestMemory(StoreContract):
@@ -21,3 +27,13 @@ class TestMemory(StoreContract):
 @pytest.mark.integration
 class TestRedis(StoreContract):
     """Real servers, each version that this machine has."""
+
+
+@pytest.mark.integration
+class TestApart(HopContract, OwnershipContract, DeletionContract, MemoryLimitContract):
+    """The same, where everything is read apart."""
+
+    @pytest.fixture
+    def store(self, store: RealStore) -> RealStore:
+        store.kind = ApartHop
+        return store
