@@ -18,6 +18,7 @@ from dataflow.errors import DataflowError, InvalidMessage
 from dataflow.flow.spec import Edge, Flow, Stream
 from dataflow.ids import foreign_id, mid_time_ms
 from dataflow.message import MID, Codec
+from dataflow.store.apart import consumer_of
 from dataflow.store.deadletters import dead_letter
 from dataflow.store.keys import Keys
 from dataflow.store.lane import id_order
@@ -222,7 +223,7 @@ class _Search:
         pending = call(self._redis, "XPENDING", self._key, reader, id_, id_, 1)
         if not pending:
             return "done", ""
-        owner = pending[0][1].decode(errors="replace")
+        owner = consumer_of(pending[0][1].decode(errors="replace"))
         return ("waiting", "") if owner == BENCH else ("in_work", owner)
 
     def _is_kept(self, reader: str, id_: bytes) -> bool:

@@ -24,6 +24,8 @@ log = logging.getLogger("dataflow.worker")
 BLOCK_MS = 500
 """How long a read waits for messages; also the longest that a stop signal waits for it."""
 TAKE_OVER_EVERY_S = 1.0
+LOOK_BACK_EVERY_S = 0.25
+"""How long a process asks ahead, which is for what is new alone, before it looks again for what comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Intake:
         self._ahead: Callable[[], list[Entry]] | None = None
         self._asked = 0
         self._full = False
+        self._look_back_at = 0.0
         self.appetite = Appetite(worker.batch, worker.threads, fixed=worker.batch_handler != "no")
 
     @property
@@ -95,6 +98,7 @@ class Intake:
             self._take_over()
         else:
             self._hop.wait_for_memory()
+            self._look_back_at = time.monotonic() + LOOK_BACK_EVERY_S
             self._asked = self.appetite.count
             self._take(self._ask(self._fresh, lambda: self._hop.read(self._consumer, self._asked, BLOCK_MS)))
 
@@ -102,13 +106,14 @@ class Intake:
         """Ask the stream for more if more waits there: the answer comes while what is in hand is handled.
 
         Only where `fetch` would ask it next, and a batch does not take so long that others could have it sooner. What
-        comes back is not asked for: `fetch` does, after each look at what others have left, and on until it finds none.
-        Raises as `fetch` does.
+        comes back is not asked for: `fetch` does, every LOOK_BACK_EVERY_S, and on until it finds none. Raises as
+        `fetch` does.
         """
         if not self._full or not self.appetite.quick or self._unsure is not None or self._predecessors:
             return
         hop, certain = self._hop, self._hop.is_certain(self._consumer)
-        if certain and time.monotonic() < self._take_over_at and hop.has_memory() and not hop.crowded():
+        in_time = time.monotonic() < min(self._take_over_at, self._look_back_at)
+        if in_time and certain and hop.has_memory() and not hop.crowded():
             self._asked = self.appetite.count
             question = partial(hop.begin_read, self._consumer, self._asked, apart=True)
             self._ahead = self._ask(self._fresh, question)
@@ -150,7 +155,6 @@ class Intake:
             self._take_over_at = time.monotonic() + min(TAKE_OVER_EVERY_S, lease_s / 2)
         self._fresh.extend(clean)
         self._suspect_all(suspect)
-        self._full = False  # nothing is asked ahead, so that `fetch` looks for what comes back
 
     def _suspect_all(self, entries: Sequence[Entry]) -> None:
         """Somebody who is gone held these."""

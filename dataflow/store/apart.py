@@ -3,11 +3,14 @@
 Whether entries are still pending for whom they were given to is the fence of `finish`, and Redis tells it only of each
 one. But how many are pending under a name it just knows. Under one of these names nothing is ever given but the answer
 to a single question; from then on entries can only leave it. So if as many are pending under it as were answered, they
-are those, and none is missing. That holds on whatever server it is asked, and however late other questions get there.
+are those, and none is missing. That holds on whatever server it is asked, and however late other questions get there;
+it does not if somebody else claims entries for such a name.
 """
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,6 +18,7 @@ from dataflow.store.outcomes import Entry
 
 MARK = "#"
 """Between a consumer and the number of its question; the scripts know it too (`is_own` of lib.lua)."""
+_NUMBER = re.compile(MARK + r"[0-9]+\Z")
 REMEMBERED = 4
 """Answers. A worker has up to three in hand; the entries of one that is forgotten are looked at one by one."""
 
@@ -23,7 +27,7 @@ class Apart:
     """The names of a process' questions, and what was given under them. Not for several threads."""
 
     def __init__(self) -> None:
-        self._last = 0
+        self._last = secrets.randbits(48)  # nobody else numbers from there, not even one who goes by the same name
         self._unused: list[str] = []
         self._answers: deque[tuple[str, list[bytes]]] = deque(maxlen=REMEMBERED)
 
@@ -55,5 +59,4 @@ class Apart:
 
 def consumer_of(name: str) -> str:
     """Whose name this is."""
-    consumer, _, number = name.rpartition(MARK)
-    return consumer if number.isdigit() else name
+    return _NUMBER.sub("", name)

@@ -57,12 +57,13 @@ class Hop:
     def read(self, consumer: str, count: int, block_ms: int, *, apart: bool = False) -> list[Entry]:
         """The next entries that no consumer of the group has had, oldest first per lane; empty after `block_ms`.
 
-        While MAX_COMING_BACK messages wait to come back, it gives only of those that have. With block_ms 0 it does not
-        wait (to Redis, BLOCK 0 is to wait for ever).
+        While MAX_COMING_BACK messages wait to come back, it gives only of those that have (see `crowded`). With
+        block_ms 0 it does not wait (to Redis, BLOCK 0 is to wait for ever).
 
         Args:
-            apart: read of the main lane alone, and let the answer be pending under a name of its own. It is this
-                consumer's all the same; but `finish` need not look at each entry, if it gets the answer as it is.
+            apart: read of the main lane alone, crowded or not, and let the answer be pending under a name of its own.
+                It is this consumer's all the same; but `finish` need not look at each entry, if it gets the answer as
+                it is.
         """
         return self.begin_read(consumer, count, block_ms, apart=apart)()
 
@@ -191,7 +192,9 @@ class Hop:
 
     def sweep(self, idle_ms: int) -> int:
         """Remove consumers that hold nothing and were not heard of for `idle_ms`. Returns how many."""
-        return sum(int(self._run("sweep", [at.stream], [self._group, idle_ms])) for at in self._lanes.values())
+        return sum(
+            int(self._run("sweep", [at.stream, at.counts], [self._group, idle_ms])) for at in self._lanes.values()
+        )
 
     def wait_for_memory(self) -> None:
         """Raise ServerFull while the server's memory is nearly full and the readers of our targets can empty it."""

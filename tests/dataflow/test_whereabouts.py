@@ -93,8 +93,8 @@ class Net:
         step = self.flow.workers[worker]
         return Hop(self.redis, self.keys, step.source, worker, step.targets)
 
-    def take(self, worker: str = "score") -> Entry:
-        entries = self.hop(worker).read("me", 1, 1)
+    def take(self, worker: str = "score", *, apart: bool = False) -> Entry:
+        entries = self.hop(worker).read("me", 1, 1, apart=apart)
         assert len(entries) == 1
         return entries[0]
 
@@ -127,13 +127,14 @@ def out(mid: str, **fields: Any) -> Out:
     return Out([(0, [*meta(mid, "hub@1>score@2"), *Codec(None).encode(fields)])])
 
 
-def test_a_message_waits_until_its_worker_takes_it(net: Net) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_message_waits_until_its_worker_takes_it(net: Net, apart: bool) -> None:
     net.add()
     mid = net.add()
     net.take()
     assert net.find(mid).state == "waiting"
     assert net.seen(mid) == {("waiting", "meter.stream_in", "score"), ("waiting", "meter.stream_in", "sort")}
-    net.take()
+    net.take(apart=apart)
     found = net.find(mid)
     assert found.state == "in_work"
     assert Place("in_work", "meter.stream_in", "score", mid, "me") in found.places

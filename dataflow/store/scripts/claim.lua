@@ -15,7 +15,7 @@ local rows, owners = {}, {}
 if from == '' then
   rows = redis.call('XPENDING', stream, group, 'IDLE', lease_ms, '-', '+', count)
 else
-  for _, name in ipairs(names_of(stream, group, from)) do
+  for _, name in ipairs(names_of(stream, group, {from})) do
     owners[name] = true
     for _, row in ipairs(redis.call('XPENDING', stream, group, '-', '+', count, name)) do rows[#rows + 1] = row end
   end
@@ -23,6 +23,7 @@ else
 end
 
 local clean, suspect, gone = {}, {}, {}
+permit(counts)  -- Redis 6.2 counts XGROUP among what needs memory
 for _, row in ipairs(rows) do
   local id, owner = row[1], row[2]
   local found = redis.call('XRANGE', stream, id, id)

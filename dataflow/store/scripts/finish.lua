@@ -1,5 +1,6 @@
 -- Finish entries of a worker's batch: write what they became, acknowledge them, count, delete what no one needs.
--- Only entries that are still pending for this very consumer count; for the others nothing is written.
+-- Only entries that are still pending for this very consumer count, under any of its names; for the others nothing is
+-- written.
 --
 -- KEYS  1 stream  2 groups  3 counts (of the stream read: main or retry)  4 tally (counts of the main stream)
 --       5 attempts  6 dead stream  7 dead counts  8 parked, then per target: stream, counts
@@ -63,17 +64,16 @@ if apart ~= '' then
   end
 end
 
--- Else each is looked at. They mostly come in the order of the stream, so one question from the first to the last finds
--- them.
+-- Else each is looked at. Mostly nothing lies between them in the stream, so that one question finds them.
 local owners = {}  -- name in the group: whether it is ours
 local function is_ours(row)
   local owner = row[2]
-  if owners[owner] == nil then owners[owner] = is_own(owner, consumer) end
+  if owners[owner] == nil then owners[owner] = consumer_of(owner) == consumer end
   return owners[owner]
 end
 local found = {}
 if n_entries > 0 and not whole then
-  found = redis.call('XPENDING', stream, group, ids[1], ids[n_entries], 1000000)
+  found = redis.call('XPENDING', stream, group, ids[1], ids[n_entries], n_entries)
 end
 local all = whole or #found == n_entries
 for i = 1, #found do all = is_ours(found[i]) and all and found[i][1] == ids[i] end

@@ -12,7 +12,7 @@ local wrong = wrong_type('hash', attempts, tally)
 if wrong then return wrong end
 local handed, lost = 0, 0
 permit(tally)
-local names = names_of(stream, group, consumer)
+local names = names_of(stream, group, {consumer})
 for _, name in ipairs(names) do
   repeat
     local rows = redis.call('XPENDING', stream, group, '-', '+', CHUNK, name)

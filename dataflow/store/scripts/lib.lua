@@ -136,10 +136,9 @@ local function as_table(flat)
   return result
 end
 
--- Whether a name in a consumer group is that of a process, or of one of its questions; see apart.py.
-local function is_own(name, consumer)
-  if name == consumer then return true end
-  return name:sub(1, #consumer + 1) == consumer .. '#' and name:find('^%d+$', #consumer + 2) ~= nil
+-- The process that goes by a name in a consumer group, its own or that of one of its questions; see apart.py.
+local function consumer_of(name)
+  return name:match('^(.*)#%d+$') or name
 end
 
 -- Remove a consumer that holds nothing. (Redis would drop what one holds.)
@@ -149,12 +148,13 @@ local function remove_if_idle(stream, group, name)
   end
 end
 
--- The names of a process in a consumer group: its own, and those of its questions.
-local function names_of(stream, group, consumer)
-  local names = {consumer}
+-- The names that some processes have in a consumer group: their own, and those of their questions.
+local function names_of(stream, group, consumers)
+  local wanted, names = {}, {}
+  for _, consumer in ipairs(consumers) do wanted[consumer] = true end
   for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     local name = as_table(flat)['name']
-    if name ~= consumer and is_own(name, consumer) then names[#names + 1] = name end
+    if wanted[consumer_of(name)] then names[#names + 1] = name end
   end
   return names
 end

@@ -21,8 +21,6 @@ local function keep_claims(name)
   end
 end
 
-for i = 2, #ARGV do
-  for _, name in ipairs(names_of(stream, group, ARGV[i])) do keep_claims(name) end
-end
+for _, name in ipairs(names_of(stream, group, {unpack(ARGV, 2)})) do keep_claims(name) end
 if lost > 0 then redis.call('HINCRBY', tally, group .. '.lost', lost) end
 return renewed

@@ -185,6 +185,16 @@ class HopContract:
         assert (done.done, done.lost, mids(store, OUT)) == (1, [first.id], ["m3"])
         assert hop.recover("slow") == [second]
 
+    def test_what_others_hold_in_between_is_left_alone(self, store: Store) -> None:
+        put(store, *range(9))
+        hop = store.hop("one")
+        (first,) = hop.read("c", 1, 0)
+        hop.read("other", 7, 0)
+        (last,) = hop.read("c", 1, 0)
+        done = hop.finish("c", [(first, out(1)), (last, out(2))])
+        assert (done.done, done.lost, mids(store, OUT)) == (2, [], ["m1", "m2"])
+        assert len(hop.recover("other")) == 7
+
     def test_an_entry_that_is_given_twice_counts_once(self, store: Store) -> None:
         put(store, 1, 2)
         hop = store.hop("one")
@@ -762,6 +772,20 @@ class MemoryLimitContract:
         finish(two, "c", two.read("c", 10, 0), out(2))
         store.relieve()
         assert (mids(store), drifts(store)) == ([], [])
+
+    def test_what_the_dead_held_is_inherited(self, store: Store) -> None:
+        put(store, 1, 2, 3)
+        hop = store.hop("one")
+        finish(hop, "idle", hop.read("idle", 1, 0), Drop())
+        held = hop.read("dead", 10, 0)
+        store.fill()
+        assert hop.inherit("heir", "idle") == []
+        assert hop.inherit("heir", "dead") == held
+        assert hop.sweep(0) == 0
+        assert hop.finish("heir", [(entry, Drop()) for entry in held]).done == 2
+        hop.sweep(0)
+        store.relieve()
+        assert (store.view(IN).groups[0].handled, store.view(IN).groups[0].filtered) == (0, 3)
 
     def test_an_edge_between_streams_of_one_server_drains(self, store: Store) -> None:
         put(store, 1, 2, 3, stream=SIDE)
