@@ -27,8 +27,14 @@ def packed(messages: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
         ValueError: fields that are no pairs of name and value.
         TypeError: a part that is not bytes. Redis would refuse it in the middle of a script, or write it its own way.
     """
+    return packed_and_width(messages)[0]
+
+
+def packed_and_width(messages: Iterable[tuple[int, Sequence[bytes]]]) -> tuple[bytes, int]:
+    """The same, and how many names each message has, if all have the same; else 0."""
     pairs = list(messages)
-    return pack(_listed_if_alike(pairs) or _listed_each(pairs))
+    listed = _listed_if_alike(pairs) or _listed_each(pairs)
+    return pack(listed), listed[1] if listed[0] == 1 else 0
 
 
 def packed_columns(target: int, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]) -> bytes:

@@ -69,21 +69,25 @@ def unrolled(width: int) -> str:
     """
     values = [f"list[at + {place}]" for place in range(width)]
 
-    def loop(gap: int) -> str:
+    def loop(values: Sequence[str], gap: int = 0, before: str = "") -> str:
         names = ["parts[1]", *(f"parts[{2 * place + 1 + gap}]" for place in range(1, width))]
         fields = [f"{name}, {value}" for name, value in zip(names, values, strict=True)]
         if gap:
             fields.insert(1, "parts[3], parts[4]")
         add = f"call('XADD', stream, '*', {', '.join(fields)})"
-        return f"for at = first, first + (run.n - 1) * {width}, {width} do {add} end"
+        return f"for at = first, first + (run.n - 1) * {width}, {width} do {before}{add} end"
 
-    return f"""local function add_unrolled(stream, run)
+    going_on = loop([values[0], "path", *values[2:]], before=_GO_ON) if width > 1 else "return false"
+    return f"""local function add_unrolled(stream, run, hop)
   if run.shape.n ~= {width} then return false end
   local call, list, parts, first = redis.call, run.list, run.shape.parts, run.first
-  if run.shape.gap == 0 then
-    {loop(0)}
+  if hop then
+    local former, path
+    {going_on}
+  elseif run.shape.gap == 0 then
+    {loop(values)}
   else
-    {loop(2)}
+    {loop(values, gap=2)}
   end
   return true
 end
@@ -91,6 +95,10 @@ end
 """
 
 
+_GO_ON = (
+    "local was = list[at + 1] if was ~= former then former, path = was, (was == '' and hop or was .. '>' .. hop) end "
+)
+"""Most messages of a batch have the same path: it is put together once."""
 _UNROLLED = re.compile(r"^local function add_unrolled.*?^end\n\n", re.MULTILINE | re.DOTALL)
 
 

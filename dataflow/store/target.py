@@ -10,7 +10,7 @@ from dataflow.errors import BatchConflict, Fenced, TargetBehind
 from dataflow.store.door import refusal
 from dataflow.store.keys import Keys
 from dataflow.store.lane import ANY
-from dataflow.store.packing import packed
+from dataflow.store.packing import packed_and_width
 from dataflow.store.redis import Client
 from dataflow.store.script import script
 
@@ -28,6 +28,13 @@ class Known(NamedTuple):
     digest: str
     epoch: int
     run_id: str = ""
+
+
+class Packed(NamedTuple):
+    """Messages as `place` takes them. width: how many names each has, if all have the same; else 0."""
+
+    messages: bytes
+    width: int
 
 
 class StreamTarget:
@@ -63,12 +70,12 @@ class StreamTarget:
         return int(script("adopt").run(self._redis, [self._keys.marker(lineage)], [seq]))
 
     @staticmethod
-    def pack(messages: Iterable[tuple[int, Sequence[bytes]]]) -> bytes:
+    def pack(messages: Iterable[tuple[int, Sequence[bytes]]]) -> Packed:
         """Messages made ready for `place`, out of (target number from 0, complete fields). Pure: may be done ahead.
 
         Where their paths are to go on with a hop, the fields begin with `_mid` and `_path`, empty or not.
         """
-        return packed(messages)
+        return Packed(*packed_and_width(messages))
 
     def place(
         self,
@@ -77,7 +84,7 @@ class StreamTarget:
         seq: int,
         digest: str,
         ids: Sequence[bytes],
-        messages: bytes,
+        messages: Packed,
         prev: str = ANY,
         hop: str = "",
     ) -> bool:
@@ -94,8 +101,8 @@ class StreamTarget:
             OutcomeUnknown: repeat the same call.
         """
         keys = [self._keys.marker(lineage), *self._lanes, *self._targets]
-        args = [epoch, seq, digest, self._writer, _packed(ids), prev, hop, messages]
-        answer = script("place").run(self._redis, keys, args)
+        args = [epoch, seq, digest, self._writer, _packed(ids), prev, hop, messages.messages]
+        answer = script("place", messages.width).run(self._redis, keys, args)
         kind = answer[0]
         if kind in (b"OK", b"APPLIED"):
             return bool(kind == b"OK")

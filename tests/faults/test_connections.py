@@ -21,11 +21,11 @@ REQUESTS = {
     "lease": script("lease").sha.encode(),
     "fetch": b"XRANGE",
     "freeze": script("freeze").sha.encode(),
-    "place": script("place").sha.encode(),
+    "place": script("place", 6).sha.encode(),
     "settle": script("settle").sha.encode(),
 }
-"""Step -> what its request to Redis holds: the name of its script, or, of those that are made for messages of so many
-names, a key."""
+"""Step -> what its request to Redis holds: the name of its script (of `place` the one for messages of six names, which
+they are here), or a key."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from dataflow.store.script import script
+from dataflow.store.script import WIDEST, script
 
 
 class Proxy:
@@ -19,7 +19,7 @@ class Proxy:
         parts = urlsplit(url)
         self._server = (parts.hostname or "", parts.port or 0)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._armed: bytes | None = None
+        self._armed: list[bytes] = []
         self.swallowed = 0
 
     @property
@@ -27,8 +27,8 @@ class Proxy:
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
 
     def swallow(self, name: str) -> None:
-        """The next time this script runs, its reply is lost."""
-        self._armed = script(name).sha.encode()
+        """The next time this script runs, its reply is lost, whatever width of messages it is made for."""
+        self._armed = [script(name, width).sha.encode() for width in range(WIDEST + 1)]
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -58,6 +58,6 @@ class Proxy:
                     if not data or (swallowing and key.fileobj is server):
                         self.swallowed += bool(data)
                         return
-                    if self._armed and key.fileobj is client and self._armed in data:
-                        self._armed, swallowing = None, True
+                    if key.fileobj is client and any(sha in data for sha in self._armed):
+                        self._armed, swallowing = [], True
                     key.data.sendall(data)

@@ -104,13 +104,13 @@ end
 
 -- The loop of add_messages, unrolled for messages of one number of names: script.py writes it where that is known.
 -- Gives whether it was for this run.
-local function add_unrolled(stream, run)
+local function add_unrolled(stream, run, hop)
   return false
 end
 
 -- Append the messages of a run. With a hop, their second field is the path, which goes on with that.
 local function add_messages(stream, run, hop)
-  if not hop and add_unrolled(stream, run) then return end
+  if add_unrolled(stream, run, hop) then return end
   local call, list, parts, width, gap = redis.call, run.list, run.shape.parts, run.shape.n, run.shape.gap
   local first = run.first
   for _ = 1, run.n do

@@ -12,6 +12,7 @@ from dataflow.store.door import Alike, Appended, KeyReused, Outgoing, Record, St
 from dataflow.store.hop import Hop
 from dataflow.store.lane import Frozen, Lane, Lease, LeaseHeld, Refused, content, digest
 from dataflow.store.outcomes import Dead, Drop, Entry, Out, Outcome, Park
+from dataflow.store.script import WIDEST
 from tests.dataflow.store.stores import IN, LAST, OUT, SIDE, Store, drifts, message, mid, mids
 
 PAST_MS = 1
@@ -562,13 +563,15 @@ class EdgeContract:
         assert lane.state() == ("line", 1)
         assert drifts(store, SIDE) == []
 
-    @pytest.mark.parametrize(("before", "after"), [("hub@1", "hub@1>copy@7"), ("", "copy@7")])
-    def test_paths_go_on_with_a_hop(self, store: Store, before: str, after: str) -> None:
-        target = store.target()
-        rows = target.pack((0, [*meta(mid, before), b"n", b"1"]) for mid in ("m1", "m2"))
-        assert target.place("line", 1, 1, "digest", [b"1-1", b"1-2"], rows, hop="copy@7")
+    @pytest.mark.parametrize("fields", [[b"n", b"1"], [], [b"%d" % n for n in range(2 * WIDEST)]], ids=len)
+    @pytest.mark.parametrize("befores", [["hub@1"] * 3, ["", "", "hub@1"], ["hub@1", "hub@2", "hub@1"]], ids=str)
+    def test_paths_go_on_with_a_hop(self, store: Store, befores: list[str], fields: list[bytes]) -> None:
+        target, number = store.target(), range(len(befores))
+        rows = target.pack((0, [*meta(f"m{n}", befores[n]), *fields]) for n in number)
+        assert target.place("line", 1, 1, "digest", [b"1-%d" % n for n in number], rows, hop="copy@7")
         found = [fields for _, fields in store.fields(store.keys.stream(LAST))]
-        assert found == [[*meta(mid, after), b"n", b"1"] for mid in ("m1", "m2")]
+        afters = [f"{before}>copy@7" if before else "copy@7" for before in befores]
+        assert found == [[*meta(f"m{n}", afters[n]), *fields] for n in number]
 
     def test_what_was_frozen_is_what_the_next_runner_finds(self, store: Store) -> None:
         put(store, 1, 2, stream=SIDE)
