@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataflow.store.outcomes import Entry
 
 MARK = "#"
-"""Between a consumer and the number of its question; the scripts know it too (`is_own` of lib.lua)."""
+"""Between a consumer and the number of its question; the scripts know it too (`consumer_of` of lib.lua)."""
 _NUMBER = re.compile(MARK + r"[0-9]+\Z")
 REMEMBERED = 4
 """Answers. A worker has up to three in hand; the entries of one that is forgotten are looked at one by one."""
