@@ -98,9 +98,9 @@ class Intake:
             self._take_over()
         else:
             self._hop.wait_for_memory()
-            self._look_back_at = time.monotonic() + LOOK_BACK_EVERY_S
             self._asked = self.appetite.count
             self._take(self._ask(self._fresh, lambda: self._hop.read(self._consumer, self._asked, BLOCK_MS)))
+            self._look_back_at = time.monotonic() + LOOK_BACK_EVERY_S
 
     def read_ahead(self) -> None:
         """Ask the stream for more if more waits there: the answer comes while what is in hand is handled.
@@ -110,6 +110,8 @@ class Intake:
         `fetch` does.
         """
         if not self._full or not self.appetite.quick or self._unsure is not None or self._predecessors:
+            return
+        if self._alone:  # what is one's death should find nothing else in hand
             return
         hop, certain = self._hop, self._hop.is_certain(self._consumer)
         in_time = time.monotonic() < min(self._take_over_at, self._look_back_at)

@@ -33,6 +33,8 @@ _GONE = ("NOGROUP", "UNBLOCKED", "no such key")
 class Hop:
     """One consumer group's view of Redis. Every call blocks until Redis has answered; not for concurrent use.
 
+    A consumer's name must not end in `#` and digits: these are names of its questions (`dataflow.store.apart`).
+
     All calls raise ServerAway, OutcomeUnknown (repeat `finish`, `renew`, `hand_back` freely; after `read` call
     `recover`), ServerFull, and NotDeclared when the stream's group is not there.
     """

@@ -98,7 +98,7 @@ end
 _GO_ON = (
     "local was = list[at + 1] if was ~= former then former, path = was, (was == '' and hop or was .. '>' .. hop) end "
 )
-"""Most messages of a batch have the same path: it is put together once."""
+"""Mostly the messages of a batch have one path: it is put together once for those in a row."""
 _UNROLLED = re.compile(r"^local function add_unrolled.*?^end\n\n", re.MULTILINE | re.DOTALL)
 
 

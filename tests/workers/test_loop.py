@@ -650,6 +650,24 @@ class TestUnderLoad:
         rig.loop(rig.batches(handle), until(lambda: len(back()) >= 5, 10)).run()
         assert back()[4] - back()[0] <= 10
 
+    def test_nothing_is_asked_ahead_while_a_suspect_is_in_hand(self, make_rig: MakeRig) -> None:
+        """Should the process die of it, it is the only one that is suspect."""
+        rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20")
+        rig.put([-1])
+        rig.hop().read("gone", 1, 0)
+        rig.put(range(200))
+        held: list[int] = []
+
+        def handle(messages: list[Message]) -> list[None]:
+            if messages[0]["n"] < 0:
+                held.append(rig.group().pending)
+            elif not held:
+                rig.put(range(len(messages)))  # the load goes on until the lease of that one has run out
+            return [None] * len(messages)
+
+        rig.work(rig.batches(handle))
+        assert held == [1]
+
     def test_a_full_target_is_waited_for(self, make_rig: MakeRig) -> None:
         rig = make_rig(to=[OUT], more="batch_handler: list, batch: 20", max_len=50)
         rig.put(range(400))
